@@ -1,0 +1,1 @@
+"""A Poe server bot on AWS Lambda: all that goes into the package."""

@@ -1,0 +1,125 @@
+"""The process that Lambda starts, through `bootstrap`: read the environment once, wire, serve."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from handler import log, managed_path
+from handler.secrets_manager import SecretReader
+from handler.wire import Failure
+
+if TYPE_CHECKING:
+    from handler.loop import Loop
+    from handler.runtime_api import RuntimeAPI
+
+logger = logging.getLogger("handler")
+
+
+class BadEnvironment(Exception):
+    """A variable that Lambda sets is missing, or asks for what this runtime cannot do."""
+
+
+QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
+
+
+def main(environ: MutableMapping[str, str]) -> int:
+    """Serve until nothing is left to serve. Gives the exit status: Lambda starts another one."""
+    log.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+    address = environ.get("AWS_LAMBDA_RUNTIME_API")
+    if not address:
+        logger.error("AWS_LAMBDA_RUNTIME_API is not set: Lambda starts this, or `make run`")
+        return 1
+    managed_path.rebuild(
+        environ.get("LAMBDA_TASK_ROOT", os.getcwd()),
+        environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+    )
+    secret = None
+    if arn := environ.get("ACCESS_KEY_SECRET_ARN"):
+        # Before the heavy imports: the network's time is then nobody's.
+        secret = SecretReader(arn, environ)
+        secret.start()
+    return asyncio.run(_serve(address, environ, secret))
+
+
+async def _serve(
+    address: str, environ: MutableMapping[str, str], secret: SecretReader | None
+) -> int:
+    from handler.runtime_api import RuntimeAPI, RuntimeAPIError
+
+    api = RuntimeAPI(address)
+    async with AsyncExitStack() as stack:
+        try:
+            loop = await _start(api, environ, secret, stack)
+        except (Exception, SystemExit) as error:
+            await _report(api, error)
+            return 1
+        try:
+            await loop.run()
+        except RuntimeAPIError as error:
+            logger.critical("%s", error)
+        return 1
+
+
+async def _start(
+    api: "RuntimeAPI",
+    environ: MutableMapping[str, str],
+    secret: SecretReader | None,
+    stack: AsyncExitStack,
+) -> "Loop":
+    """All that can fail at a start. The imports are here, so that a broken one is reported too."""
+    _refuse_concurrency(environ)
+    from handler.app import load
+    from handler.lifespan import lifespan
+    from handler.loop import Context, Loop
+
+    app = load(environ, secret.text if secret else _no_secret)
+    state = await stack.enter_async_context(lifespan(app))
+    context = Context(
+        environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
+        int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
+        environ.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
+        environ.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
+    )
+    return Loop(api, app, context, state)
+
+
+def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
+    concurrency = environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1")
+    if concurrency != "1":
+        raise BadEnvironment(
+            f"AWS_LAMBDA_MAX_CONCURRENCY is {concurrency!r}: this runtime serves one invocation "
+            "at a time, so deploy it as a function without multi-concurrency"
+        )
+
+
+def _no_secret() -> str:
+    raise AssertionError("only asked for where there is a secret")
+
+
+async def _report(api: "RuntimeAPI", error: BaseException) -> None:
+    """Tell the log and Lambda why there will be no invocation."""
+    failure = Failure(f"Runtime.{type(error).__name__}", _explain(error), log.stack_of(error))
+    logger.critical("the bot cannot start: %s", failure.message, exc_info=error)
+    try:
+        await api.fail_init(failure)
+    except OSError as unreachable:
+        logger.error("the Runtime API cannot be reached: %s", type(unreachable).__name__)
+
+
+def _explain(error: BaseException) -> str:
+    kind = type(error).__name__
+    if type(error).__module__.startswith("handler."):
+        return str(error)
+    # Only an error about names is quoted: any other text may hold a secret's member.
+    text = f"{kind}: {error}" if isinstance(error, QUOTED) else kind
+    places = [line for line in log.stack_of(error) if "/handler/" in line]
+    return f"{text} ({places[-1]})" if places else text
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,54 @@
+"""An ASGI app's lifespan, once for the process. Source: the ASGI specification, Lifespan."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+Message = MutableMapping[str, Any]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class StartupFailed(Exception):
+    """The app said that it cannot start."""
+
+
+@asynccontextmanager
+async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
+    """Start `app` up, and shut it down at the end; gives the state that its requests share.
+
+    An app that raises or returns before its startup is complete does not support lifespans, which
+    is no error. Raises `StartupFailed` when it answers `lifespan.startup.failed`.
+    """
+    state: dict[str, Any] = {}
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+    task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+    answer = await _exchange("lifespan.startup", task, inbox, outbox)
+    if answer and answer["type"] == "lifespan.startup.failed":
+        raise StartupFailed("the ASGI app's startup failed")
+    try:
+        yield state
+    finally:
+        await _exchange("lifespan.shutdown", task, inbox, outbox)
+        task.cancel()
+
+
+async def _exchange(
+    kind: str,
+    task: asyncio.Future[None],
+    inbox: asyncio.Queue[Message],
+    outbox: asyncio.Queue[Message],
+) -> Message | None:
+    """The app's answer to the message `kind`, or none when the app has ended without one."""
+    inbox.put_nowait({"type": kind})
+    answer = asyncio.ensure_future(outbox.get())
+    both: set[asyncio.Future[Any]] = {task, answer}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if task.done() and not task.cancelled():
+        task.exception()  # taken note of: asyncio complains of exceptions that nobody saw
+    if answer.done():
+        return answer.result()
+    answer.cancel()
+    return None

@@ -1,0 +1,169 @@
+"""Lambda's names and bytes: no socket, no clock, no environment.
+
+Sources: AWS, "Using the Lambda runtime API for custom runtimes" and "Building a custom runtime
+for AWS Lambda" (response streaming); for events, "Invoking Lambda function URLs" (payload 2.0).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+API_VERSION = "2018-06-01"
+
+# On `next`.
+REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
+DEADLINE_MS = "Lambda-Runtime-Deadline-Ms"
+FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
+TRACE_ID = "Lambda-Runtime-Trace-Id"
+CLIENT_CONTEXT = "Lambda-Runtime-Client-Context"
+COGNITO_IDENTITY = "Lambda-Runtime-Cognito-Identity"
+TENANT_ID = "Lambda-Runtime-Aws-Tenant-Id"
+# On `next`, and echoed on `response` and `error`.
+INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
+# On `response` and `error`.
+RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+
+INTEGRATION_RESPONSE = "application/vnd.awslambda.http-integration-response"
+PRELUDE_END = b"\0" * 8
+LAST_CHUNK = b"0\r\n\r\n"
+
+Headers = list[tuple[str, str]]
+
+
+class BadEvent(Exception):
+    """An event that cannot be turned into an HTTP request; the text says why, for its sender."""
+
+
+class NotAFunctionURLEvent(BadEvent):
+    """An event from elsewhere: the console's test button, a schedule, another service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What `next` hands out: the event's bytes and the headers beside them."""
+
+    request_id: str
+    deadline_ms: int  # since the epoch
+    event: bytes
+    function_arn: str = ""
+    trace_id: str | None = None
+    invocation_id: str | None = None
+    client_context: str | None = None
+    cognito_identity: str | None = None
+    tenant_id: str | None = None
+
+    @classmethod
+    def parse(cls, headers: Iterable[tuple[bytes, bytes]], event: bytes) -> Self:
+        """`headers`: names in any case. Raises `ValueError` without request id or deadline."""
+        values = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
+        request_id = values.get(REQUEST_ID.lower())
+        deadline_ms = values.get(DEADLINE_MS.lower(), "")
+        if not request_id or not deadline_ms.isdecimal():
+            raise ValueError(f"`next` answered without a usable {REQUEST_ID} or {DEADLINE_MS}")
+        return cls(
+            request_id,
+            int(deadline_ms),
+            event,
+            values.get(FUNCTION_ARN.lower(), ""),
+            values.get(TRACE_ID.lower()),
+            values.get(INVOCATION_ID.lower()),
+            values.get(CLIENT_CONTEXT.lower()),
+            values.get(COGNITO_IDENTITY.lower()),
+            values.get(TENANT_ID.lower()),
+        )
+
+    @property
+    def echo(self) -> Headers:
+        """The headers that an answer to this invocation sends back."""
+        return [(INVOCATION_ID, self.invocation_id)] if self.invocation_id else []
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an invocation, or the start, failed: AWS's error document.
+
+    `message` reaches logs and callers, so it is never a foreign exception's own text.
+    """
+
+    type: str
+    message: str
+    stack: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> bytes:
+        return json.dumps(
+            {"errorType": self.type, "errorMessage": self.message, "stackTrace": self.stack}
+        ).encode()
+
+    @property
+    def trailers(self) -> Headers:
+        """The two trailers that mark a response as failed after its head is out."""
+        return [(ERROR_TYPE, self.type), (ERROR_BODY, base64.b64encode(self.document).decode())]
+
+
+def encode_prelude(
+    status: int, headers: Mapping[str, str] | None, cookies: Sequence[str] | None
+) -> bytes:
+    """The JSON before the eight NULs. JSON escapes a NUL, so none can stand in it."""
+    prelude: dict[str, Any] = {"statusCode": status, "headers": headers or {}}
+    if cookies:
+        prelude["cookies"] = cookies
+    return json.dumps(prelude).encode()
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """One frame of a chunked body (RFC 9112, 7.1). `data` is not empty: that would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def encode_last_chunk(trailers: Headers) -> bytes:
+    """The end of a chunked body, with trailers."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+    return f"0\r\n{lines}\r\n".encode("ascii")
+
+
+def encode_reason(error: Exception) -> bytes:
+    """The body of a refusal."""
+    return json.dumps({"error": str(error)}).encode()
+
+
+def parse_event(event: bytes) -> dict[str, Any]:
+    """A Function URL event (payload 2.0), whole enough for Mangum's HTTP handler.
+
+    Raises `NotAFunctionURLEvent` for an event from elsewhere and `BadEvent` for a broken one.
+    """
+    try:
+        document: dict[str, Any] = json.loads(event)
+    except (ValueError, RecursionError):
+        raise NotAFunctionURLEvent("the event is not JSON") from None
+    if not _is_function_url_event(document):
+        raise NotAFunctionURLEvent("the event is no Function URL request (payload version 2.0)")
+    # AWS always sends both; other senders leave them null, which Mangum takes for text.
+    document["headers"] = document.get("headers") or {}
+    document["rawQueryString"] = document.get("rawQueryString") or ""
+    if document.get("isBase64Encoded"):
+        _check_base64(document.get("body") or "")
+    return document
+
+
+def _is_function_url_event(document: Any) -> bool:
+    if not isinstance(document, dict) or document.get("version") != "2.0":
+        return False
+    context = document.get("requestContext")
+    http = context.get("http") if isinstance(context, dict) else None
+    return isinstance(http, dict) and all(
+        isinstance(http.get(name), str) for name in ("method", "path", "sourceIp")
+    )
+
+
+def _check_base64(body: str) -> None:
+    # Mangum's decoder skips foreign characters, and hands the bot a body that nobody sent.
+    try:
+        base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise BadEvent("the body is not base64") from None

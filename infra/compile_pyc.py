@@ -1,0 +1,40 @@
+"""Compile every .py file below the current folder to a .pyc that needs no check at import.
+
+Usage: PYTHONHASHSEED=0 python compile_pyc.py FOLDER_AT_RUN_TIME
+
+The interpreter that runs this is the one that the package is for. The same files give the same
+bytes, wherever they lie: marshal writes a string differently when the process holds another
+reference to it, so paths stay whole strings (pathlib would intern their parts), and the files are
+taken in one order.
+
+Prints `path:line: message` for each file that is no Python of this version.
+"""
+
+import os
+import py_compile
+import sys
+
+
+def compile_file(path: str, path_at_run_time: str) -> None:
+    try:
+        py_compile.compile(
+            path,
+            dfile=path_at_run_time,
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+    except py_compile.PyCompileError as error:
+        print(f"{path}:{getattr(error.exc_value, 'lineno', 0)}: {error.exc_value}")
+
+
+def main(folder_at_run_time: str) -> None:
+    for folder, subfolders, names in os.walk("."):
+        subfolders.sort()
+        for name in sorted(names):
+            if name.endswith(".py"):
+                path = os.path.relpath(f"{folder}/{name}")
+                compile_file(path, f"{folder_at_run_time}/{path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,188 @@
+"""`make chat`: talk to a bot in the terminal, as Poe would talk to it.
+
+With `--bot NAME`, talk to any bot on Poe instead, with the key in POE_API_KEY.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi_poe.client import AttachmentUploadError
+
+from local.chat_screen import Screen
+from local.conversation import Conversation, NotAnswering, Refused
+from local.poe_attachments import served_files
+from local.poe_direct import DirectAccess
+
+DEFAULT_URL = "http://127.0.0.1:9000/"
+DEFAULT_KEY_FILE = Path("build/run/access-key")
+KEY_VARIABLE = "POE_ACCESS_KEY"
+API_KEY_VARIABLE = "POE_API_KEY"
+UNAUTHORIZED = 401
+
+Partner = Conversation | DirectAccess
+
+
+class Unusable(Exception):
+    """The chat cannot begin; the text says why and what to do, in one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Talk until the input ends. 0 if every turn was answered as promised, else 1."""
+    options = _parser().parse_args(arguments)
+    screen = Screen(sys.stdout, sys.stderr, raw=options.raw)
+    try:
+        with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
+            if options.bot:
+                return _with_any_bot(options, runner, screen)
+            return _with_server_bot(options, runner, stack, screen)
+    except Unusable as error:
+        screen.failure(str(error))
+    except KeyboardInterrupt:
+        screen.stopped()
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make chat", description=__doc__)
+    parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the access key")
+    parser.add_argument("--raw", action="store_true", help="show events instead of text")
+    parser.add_argument(
+        "--attach", type=Path, nargs="+", default=[], metavar="FILE", help="to the first message"
+    )
+    parser.add_argument("--bot", metavar="NAME", help="talk to this bot on Poe")
+    return parser
+
+
+def _with_server_bot(
+    options: argparse.Namespace,
+    runner: asyncio.Runner,
+    stack: contextlib.ExitStack,
+    screen: Screen,
+) -> int:
+    url = _checked_url(options.url)
+    key, source = _access_key(options.key_file)
+    try:
+        attachments = stack.enter_context(served_files(options.attach))
+    except OSError as error:
+        raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
+    conversation = Conversation(url, key)
+    stack.callback(lambda: runner.run(conversation.aclose()))
+    screen.introduction(runner.run(_introduction(conversation, source)))
+    return _talk(runner, conversation, attachments, screen)
+
+
+def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: Screen) -> int:
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    if not key:
+        where = f"get it at https://poe.com/api_key and set {API_KEY_VARIABLE}"
+        raise Unusable(f"to talk to {options.bot}, Poe needs your key: {where}")
+    access = DirectAccess(options.bot, key)
+    try:
+        attachments = [runner.run(access.upload(path)) for path in options.attach]
+    except OSError as error:
+        raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
+    except (AttachmentUploadError, httpx.HTTPError) as error:
+        raise Unusable(f"Poe did not take the file: {error}") from None
+    return _talk(runner, access, attachments, screen)
+
+
+def _checked_url(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Unusable(f"--url needs an address such as {DEFAULT_URL}")
+    return str(url)
+
+
+def _access_key(key_file: Path | None) -> tuple[str, str]:
+    """The bot's key and where it is from: the file that was asked for, else the environment,
+    else the file that `make run` keeps."""
+    key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
+    if key_file or not key:
+        path = key_file or DEFAULT_KEY_FILE
+        try:
+            key, source = path.read_text(), str(path)
+        except OSError as error:
+            cure = f"start the bot with `make run`, or set {KEY_VARIABLE}"
+            raise Unusable(f"no access key in {path} ({error.strerror}): {cure}") from None
+    key = key.strip()
+    if not (key.isascii() and key.isprintable() and key):
+        raise Unusable(f"{source} holds no access key")
+    return key, source
+
+
+async def _introduction(conversation: Conversation, key_source: str) -> str:
+    """The bot's introduction. Poe asks for the settings too before anybody can talk to a bot."""
+    try:
+        settings = await conversation.settings()
+    except NotAnswering as error:
+        raise Unusable(f"{error}: start it with `make run`") from None
+    except Refused as error:
+        if error.status == UNAUTHORIZED:
+            raise Unusable(f"the bot refuses the access key in {key_source}") from None
+        return f"(the bot's settings cannot be had: {error})"
+    return str(settings.get("introduction_message") or "")
+
+
+def _talk(
+    runner: asyncio.Runner,
+    partner: Partner,
+    attachments: Sequence[dict[str, Any]],
+    screen: Screen,
+) -> int:
+    """One turn for each message; Ctrl-C stops an answer, and in a pipe the whole chat."""
+    failed = False
+    interactive = sys.stdin.isatty()
+    for message in _typed() if interactive else _piped():
+        try:
+            failed |= runner.run(_turn(partner, message, attachments, screen))
+        except KeyboardInterrupt:
+            if not interactive:
+                raise
+            screen.stopped()
+        attachments = ()
+    return int(failed)
+
+
+async def _turn(
+    partner: Partner, message: str, attachments: Sequence[dict[str, Any]], screen: Screen
+) -> bool:
+    """Say one message and show the answer as it arrives; True if the turn failed."""
+    answer = partner.ask(message, attachments)
+    try:
+        async for event in answer:
+            screen.event(event)
+    except (NotAnswering, Refused) as error:
+        screen.failure(str(error))
+        return True
+    screen.turn(answer.turn)
+    return answer.turn.failed
+
+
+def _typed() -> Iterator[str]:
+    """The lines typed at the prompt, until Ctrl-D or Ctrl-C."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 – importing it gives input() a history and line editing.
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            if line := input("you> ").strip():
+                yield line
+    print()
+
+
+def _piped() -> Iterator[str]:
+    return (line for text in sys.stdin if (line := text.strip()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

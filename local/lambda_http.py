@@ -1,0 +1,199 @@
+"""HTTP/1.1 served over asyncio streams, with h11 keeping the protocol.
+
+Both servers of the local Lambda need what web frameworks hide: every chunk as it arrives, trailers,
+a peer that went away, a body cut short on purpose.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+
+import h11
+
+Headers = Iterable[tuple[str, str]]
+
+_READ_SIZE = 65536
+
+
+class Disconnected(Exception):
+    """The peer has gone, or what it sent was no HTTP; this connection is of no more use."""
+
+
+class TruncatedBody(Exception):
+    """The peer closed the connection, or broke its framing, before the end of its body."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than allowed. It was read to its end, so that an answer can be sent."""
+
+
+class ServerConnection:
+    """One accepted connection: requests come out of it, one after another, answers go in."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head_limit: int
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
+        self._method = b""
+        self.trailers: dict[str, str] = {}
+
+    @property
+    def peer_host(self) -> str:
+        return str(self._writer.get_extra_info("peername")[0])
+
+    @property
+    def peer_has_closed(self) -> bool:
+        """Whether the peer will send nothing more (known without reading)."""
+        return self._reader.at_eof() or self._writer.is_closing()
+
+    async def next_request(self) -> h11.Request | None:
+        """The head of the next request, or None when the peer has closed the connection.
+
+        A request that is no HTTP is answered with 400 and raises Disconnected.
+        """
+        try:
+            event = await self._next_event()
+        except h11.RemoteProtocolError as error:
+            await self.respond(error.error_status_hint, [("connection", "close")], b"")
+            raise Disconnected from error
+        return event if isinstance(event, h11.Request) else None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Piece by piece as it arrives; `trailers` is set when it ends. Raises TruncatedBody."""
+        while True:
+            try:
+                event = await self._next_event()
+            except (h11.RemoteProtocolError, Disconnected) as error:
+                raise TruncatedBody from error
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.trailers = {name.decode(): value.decode() for name, value in event.headers}
+                return
+            else:
+                raise TruncatedBody
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes; else BodyTooLarge."""
+        body, size = bytearray(), 0
+        async for data in self.body():
+            size += len(data)
+            if size <= limit:
+                body += data
+        if size > limit:
+            raise BodyTooLarge
+        return bytes(body)
+
+    async def discard_body(self) -> None:
+        """Read what is left of the body, if anything is; a truncated one is as good as read."""
+        if self._h11.their_state is h11.SEND_BODY:
+            with suppress(TruncatedBody):
+                async for _ in self.body():
+                    pass
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer, in one write; a HEAD request gets the head of it."""
+        head = h11.Response(
+            status_code=status, headers=[*headers, ("content-length", str(len(body)))]
+        )
+        data = h11.Data(data=b"" if self._method == b"HEAD" else body)
+        await self._send(head, data, h11.EndOfMessage())
+
+    async def start_response(self, status: int, headers: Headers) -> None:
+        """The head alone; the body that follows is chunked (for HTTP/1.0, until the close)."""
+        await self._send(h11.Response(status_code=status, headers=list(headers)))
+
+    async def send(self, data: bytes) -> None:
+        """Pass on body bytes at once; returns when the peer keeps up."""
+        await self._send(h11.Data(data=data))
+
+    async def end(self) -> None:
+        await self._send(h11.EndOfMessage())
+
+    def start_next_cycle(self) -> bool:
+        """Make ready for the next request; False when this connection must close instead."""
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        self.trailers = {}
+        return True
+
+    def close(self) -> None:
+        """Close after what is already written has gone: a body without its end is thereby cut."""
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+    async def _next_event(self) -> object:
+        while (event := self._h11.next_event()) is h11.NEED_DATA:
+            if self._h11.they_are_waiting_for_100_continue:
+                await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            try:
+                self._h11.receive_data(await self._reader.read(_READ_SIZE))
+            except ConnectionError as error:
+                raise Disconnected from error
+        if isinstance(event, h11.Request):
+            self._method = event.method
+        return event
+
+    async def _send(self, *events: h11.Event) -> None:
+        data = b"".join(self._h11.send(event) or b"" for event in events)
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except ConnectionError as error:
+            raise Disconnected from error
+
+
+Handler = Callable[[ServerConnection, h11.Request], Awaitable[None]]
+
+
+class HttpServer:
+    """Accepts connections and hands every request to `handler`, one at a time per connection.
+
+    The handler reads the body and answers; a connection that it leaves with half an answer is
+    closed, which cuts the body for the client.
+    """
+
+    def __init__(self, handler: Handler, *, head_limit: int = 65536) -> None:
+        self._handler = handler
+        self._head_limit = head_limit
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], ServerConnection] = {}
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and give the port. OSError (with errno) when that can't be had."""
+        self._server = await asyncio.start_server(self._accept, host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection with what it was doing."""
+        if self._server is not None:
+            self._server.close()
+        tasks = list(self._connections)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = ServerConnection(reader, writer, self._head_limit)
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        try:
+            while (request := await connection.next_request()) is not None:
+                await self._handler(connection, request)
+                if not connection.start_next_cycle():
+                    break
+        except (Disconnected, TruncatedBody):
+            pass
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            connection.close()

@@ -1,0 +1,150 @@
+"""What the parts of the local Lambda hand to one another: an invocation, its answer, its record."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+
+class InitError(Exception):
+    """An execution environment did not come as far as its first `next`."""
+
+    def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{error_type}: {message}")
+        self.error_type = error_type
+        self.message = message
+        self.stack_trace = stack_trace
+
+
+class InitTimeout(InitError):
+    """The init took longer than it may."""
+
+
+class MalformedAnswer(Exception):
+    """What the function sent is not what its content type promises."""
+
+
+@dataclass(frozen=True)
+class FunctionError:
+    """Why an invocation failed: Lambda's error type, and the function's error document."""
+
+    type: str
+    document: object
+
+
+class Responder(Protocol):
+    """Where an invocation's answer goes. Nothing here raises because the client has gone."""
+
+    async def buffered(self, payload: bytes) -> None:
+        """The whole answer. Raises MalformedAnswer, having sent nothing."""
+
+    async def begin(self, content_type: str) -> None:
+        """A stream follows, of this content type."""
+
+    async def write(self, data: bytes) -> None:
+        """The stream's next bytes. Raises MalformedAnswer, having sent nothing."""
+
+    async def end(self) -> None:
+        """The stream is complete. Raises MalformedAnswer, having sent nothing."""
+
+    async def fail(self, error: FunctionError) -> None:
+        """The invocation failed: say so, or cut what was begun. Ignored after the end."""
+
+
+@dataclass
+class Invocation:
+    """One event on its way through one environment."""
+
+    id: str
+    event: bytes
+    arn: str
+    trace_id: str
+    responder: Responder
+    deadline_ms: int = 0
+    error: FunctionError | None = None
+    bytes_out: int = 0
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def buffered(self, payload: bytes) -> None:
+        self.bytes_out = len(payload)
+        try:
+            await self.responder.buffered(payload)
+        except MalformedAnswer as error:
+            await self._malformed(error)
+
+    async def write(self, data: bytes) -> None:
+        """Pass stream bytes on, or drop them once the invocation has failed."""
+        if self.error is not None:
+            return
+        self.bytes_out += len(data)
+        try:
+            await self.responder.write(data)
+        except MalformedAnswer as error:
+            await self._malformed(error)
+
+    async def end(self) -> None:
+        if self.error is not None:
+            return
+        try:
+            await self.responder.end()
+        except MalformedAnswer as error:
+            await self._malformed(error)
+
+    async def fail(self, error: FunctionError) -> None:
+        """Count as failed, for the first reason given."""
+        if self.error is None:
+            self.error = error
+            await self.responder.fail(error)
+
+    async def _malformed(self, error: MalformedAnswer) -> None:
+        document = {"errorType": "Runtime.MalformedAnswer", "errorMessage": str(error)}
+        await self.fail(FunctionError("Runtime.MalformedAnswer", document))
+
+
+class Outcome(Enum):
+    """How an invocation ended."""
+
+    DONE = "done"
+    FUNCTION_ERROR = "function error"  # reported by the runtime, or a malformed answer
+    TIMEOUT = "timeout"
+    EXIT = "exit"
+    OUT_OF_MEMORY = "out of memory"
+    INIT_ERROR = "init error"
+    THROTTLED = "throttled"
+
+
+@dataclass(frozen=True)
+class InvocationRecord:
+    """What is known of an invocation once it is over. Durations in ms, memory in MB."""
+
+    id: str
+    outcome: Outcome
+    error: FunctionError | None = None
+    bytes_out: int = 0
+    duration_ms: float = 0.0
+    init_ms: float | None = None  # set for the first invocation of its environment
+    max_memory_mb: int = 0
+    pid: int | None = None
+
+
+class Collected:
+    """A responder that keeps the raw answer, as `aws lambda invoke` shows it."""
+
+    def __init__(self) -> None:
+        self.payload = b""
+        self.error: FunctionError | None = None
+
+    async def buffered(self, payload: bytes) -> None:
+        self.payload = payload
+
+    async def begin(self, content_type: str) -> None:
+        """Any content type will do."""
+
+    async def write(self, data: bytes) -> None:
+        self.payload += data
+
+    async def end(self) -> None:
+        """Nothing is left to do."""
+
+    async def fail(self, error: FunctionError) -> None:
+        self.error = error

@@ -1,0 +1,278 @@
+"""A local Lambda: one function behind a Function URL, in execution environments as Lambda has them.
+
+As a program: `python -m local.lambda_service PACKAGE` serves any package with a `bootstrap`, or
+any awslambdaric handler.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Coroutine
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.lambda_config import FunctionConfig
+from local.lambda_environment import Environment, Place
+from local.lambda_event import new_trace_id
+from local.lambda_function_url import FunctionUrl, InvokeMode
+from local.lambda_invocation import (
+    Collected,
+    FunctionError,
+    InitError,
+    InitTimeout,
+    Invocation,
+    InvocationRecord,
+    Outcome,
+    Responder,
+)
+from local.lambda_logs import LineSink
+from local.lambda_reaper import Reaper
+from local.lambda_sandbox import CpuShare, read_only_prefix
+
+__all__ = [
+    "FunctionConfig",
+    "FunctionError",
+    "InitError",
+    "InvocationRecord",
+    "LocalLambda",
+    "Outcome",
+]
+
+_BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
+
+# An environment that has answered is about to ask for more: worth waiting for, in seconds, where
+# AWS's own front end is no faster and another start would be a hundred times slower.
+_NEARLY_FREE_S = 0.1
+
+_RECORDS_KEPT = 1000
+
+
+class LocalLambda:
+    """Serves `config` while it is entered; everything it started ends with it.
+
+    Entering raises OSError with its errno where the port can't be had.
+    """
+
+    def __init__(
+        self,
+        config: FunctionConfig,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        on_line: LineSink = print,
+    ) -> None:
+        self.config = config
+        self.url = ""
+        self.records: deque[InvocationRecord] = deque(maxlen=_RECORDS_KEPT)
+        """The last invocations, in the order of their ends."""
+        self._address = (host, port)
+        self._on_line = on_line
+        self._function_url = FunctionUrl(self._invoke, self._invoke_mode)
+        self._environments: list[Environment] = []
+        self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
+        self._runs: dict[Environment, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._names = (f"environment-{number}" for number in count(1))
+        self._read_only_prefixes: dict[Path, tuple[str, ...]] = {}
+
+    async def __aenter__(self) -> Self:
+        port = await self._function_url.start(*self._address)
+        self.url = f"http://{self._address[0]}:{port}/"
+        self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
+        self._reaper = Reaper(self.directory)
+        runtime = self.directory / "runtime"
+        runtime.mkdir()
+        shutil.copyfile(_BOOTSTRAP, runtime / "bootstrap.py")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for environment in self._environments:
+            environment.kill()  # before the first await: it holds even if the rest is cut short
+        for task in self._tasks:
+            task.cancel()
+        try:
+            await self._function_url.close()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._stop(*self._environments)
+        finally:
+            self._reaper.close()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The environments' processes (each the leader of its group), the oldest first."""
+        return tuple(each.pid for each in self._environments if each.pid is not None)
+
+    async def warm(self) -> None:
+        """Start one environment, which will serve the next request. Raises InitError."""
+        environment = self._new_environment()
+        await self._start(environment, self.config.init_timeout_s)
+        self._release(environment)
+
+    async def replace(self, config: FunctionConfig) -> None:
+        """Serve new requests by `config`; requests that are under way finish as they began."""
+        self.config = config
+        for timer in self._idle.values():
+            timer.cancel()
+        idle, self._idle = list(self._idle), {}
+        await self._stop(*idle)
+
+    async def invoke(self, payload: bytes) -> Collected:
+        """Run the function with any event, as `aws lambda invoke` would."""
+        answer = Collected()
+        trace_id = new_trace_id(time.time())
+        if not await self._invoke(str(uuid.uuid4()), payload, trace_id, answer):
+            await answer.fail(_error("TooManyRequestsException", "Rate Exceeded."))
+        return answer
+
+    async def settled(self) -> None:
+        """Wait until every invocation under way is over and in `records`."""
+        while self._runs:
+            await asyncio.wait(self._runs.values())
+
+    def _invoke_mode(self) -> InvokeMode:
+        return self.config.invoke_mode
+
+    async def _invoke(
+        self, request_id: str, event: bytes, trace_id: str, responder: Responder
+    ) -> bool:
+        """Run the function and return when it has answered; False where there is no room."""
+        environment = await self._free_environment()
+        if environment is None:
+            if self._is_full():
+                self.records.append(InvocationRecord(request_id, Outcome.THROTTLED))
+                return False
+            environment = self._new_environment()
+        trace_id = f"{trace_id};Parent={secrets.token_hex(8)};Sampled=0"
+        invocation = Invocation(request_id, event, self.config.arn, trace_id, responder)
+        # A task of its own: a client that goes away ends its connection, never the invocation.
+        run = self._task(self._run(invocation, environment))
+        self._runs[environment] = run
+        answered = asyncio.ensure_future(invocation.answered.wait())
+        await asyncio.wait({answered, run}, return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
+        return True
+
+    async def _free_environment(self) -> Environment | None:
+        """A warm environment; for one that has answered already, wait a moment."""
+        finishing = {run for environment, run in self._runs.items() if environment.answered}
+        if not self._idle and finishing:
+            await asyncio.wait(
+                finishing, timeout=_NEARLY_FREE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        while self._idle:
+            environment, timer = self._idle.popitem()
+            timer.cancel()
+            if environment.alive:
+                return environment
+            await self._stop(environment)
+        return None
+
+    def _is_full(self) -> bool:
+        current = [each for each in self._environments if each.config is self.config]
+        return len(current) >= self.config.max_environments
+
+    async def _run(self, invocation: Invocation, environment: Environment) -> None:
+        """One invocation from the start of its environment, if need be, to that one's release."""
+        try:
+            if environment.pid is None:
+                environment = await self._start_for_request(environment)
+            self.records.append(await environment.run(invocation))
+        except InitError as error:
+            await invocation.fail(_error(error.error_type, error.message))
+            self.records.append(
+                InvocationRecord(invocation.id, Outcome.INIT_ERROR, error=invocation.error)
+            )
+        finally:
+            self._runs = {
+                each: run for each, run in self._runs.items() if run is not asyncio.current_task()
+            }
+        self._release(environment)
+
+    async def _start_for_request(self, environment: Environment) -> Environment:
+        """As on AWS, an init that was too slow starts again within the function's own time."""
+        try:
+            await self._start(environment, environment.config.init_timeout_s)
+        except InitTimeout:
+            environment = self._new_environment()
+            await self._start(environment, environment.config.timeout_s)
+        return environment
+
+    async def _start(self, environment: Environment, time_limit_s: float) -> None:
+        try:
+            await environment.start(time_limit_s)
+        except BaseException:
+            await self._stop(environment)
+            raise
+
+    def _new_environment(self) -> Environment:
+        """One more environment, not started yet, but counted."""
+        name = next(self._names)
+        share = self._cpu_share(name)
+        prefix = (*self._read_only_prefix(), *(share.prefix if share else ()))
+        place = Place(name, self.directory, prefix, share)
+        environment = Environment(self.config, place, self._reaper, self._on_line)
+        self._environments.append(environment)
+        return environment
+
+    def _read_only_prefix(self) -> tuple[str, ...]:
+        package = self.config.package.absolute()
+        if package not in self._read_only_prefixes:
+            prefix = read_only_prefix(package)
+            if prefix is None:
+                self._on_line(f"local Lambda: can't make {package} read-only, as Lambda would")
+            self._read_only_prefixes[package] = prefix or ()
+        return self._read_only_prefixes[package]
+
+    def _cpu_share(self, name: str) -> CpuShare | None:
+        if not self.config.cpu_share:
+            return None
+        share = CpuShare.create(f"local-lambda-{os.getpid()}-{name}", self.config.memory_mb)
+        if share is None:
+            self._on_line("local Lambda: can't write cgroups, so the function has the whole CPU")
+        return share
+
+    def _release(self, environment: Environment) -> None:
+        """Keep a warm environment for the next request; end one that nothing will come to."""
+        if not environment.alive or environment.config is not self.config:
+            self._task(self._stop(environment))
+            return
+        loop = asyncio.get_running_loop()
+        self._idle[environment] = loop.call_later(
+            environment.config.idle_s, self._expire, environment
+        )
+
+    def _expire(self, environment: Environment) -> None:
+        del self._idle[environment]
+        self._task(self._stop(environment))
+
+    async def _stop(self, *environments: Environment) -> None:
+        self._environments = [each for each in self._environments if each not in environments]
+        await asyncio.gather(*(each.stop() for each in environments))
+
+    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _error(error_type: str, message: str) -> FunctionError:
+    return FunctionError(error_type, {"errorType": error_type, "errorMessage": message})
+
+
+if __name__ == "__main__":
+    from local.lambda_command import main
+
+    main()

@@ -1,0 +1,105 @@
+"""What Poe knows of a bot: its settings, and with them how often it may call other bots."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fastapi_poe.types import SettingsResponse
+from pydantic import ValidationError
+
+FetchSettings = Callable[[], Awaitable[Mapping[str, Any]]]
+
+_MESSAGES_REMEMBERED = 1000
+
+
+class BadSettings(Exception):
+    """The settings cannot be had or are none; the text says why."""
+
+
+def parse_settings(body: object) -> SettingsResponse:
+    """Settings as Poe takes them; BadSettings names each field that it would refuse."""
+    try:
+        return SettingsResponse.model_validate(body)
+    except ValidationError as error:
+        raise BadSettings(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """Each fault as "field: reason", without the value that was sent."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"
+        for fault in error.errors(include_input=False, include_url=False)
+    )
+
+
+class BotSettings:
+    """The bot's settings as Poe keeps them: fetched when first needed, or pushed."""
+
+    def __init__(self, fetch: FetchSettings | None) -> None:
+        self._fetch = fetch
+        self._known: SettingsResponse | None = None
+
+    @property
+    def can_be_known(self) -> bool:
+        return self._fetch is not None or self._known is not None
+
+    async def get(self) -> SettingsResponse:
+        """The settings; BadSettings if the bot does not give valid ones."""
+        return self._known or await self.refresh()
+
+    async def refresh(self) -> SettingsResponse:
+        """Ask the bot again; where nobody can be asked, what was pushed last stays."""
+        if self._fetch is None:
+            if self._known is None:
+                raise BadSettings("there is no bot to fetch settings from")
+            return self._known
+        try:
+            body = await self._fetch()
+        except Exception as error:
+            reason = f"the bot does not answer a settings request ({type(error).__name__})"
+            raise BadSettings(reason) from error
+        self._known = parse_settings(body)
+        return self._known
+
+    def push(self, settings: SettingsResponse) -> None:
+        self._known = settings
+
+
+class DeclaredCalls:
+    """Counts a bot's calls to other bots for each message, against what it declared.
+
+    The bot declares in its settings, by `server_bot_dependencies`, how often it calls which
+    bot for one message of a user; Poe refuses every further call.
+    """
+
+    def __init__(self, settings: BotSettings) -> None:
+        self._settings = settings
+        self._made: OrderedDict[str, Counter[str]] = OrderedDict()
+
+    async def count(self, bot: str, message_id: str) -> str | None:
+        """Count one call. None if it may be made, else the cure, for the bot's author.
+
+        Raises BadSettings where the bot does not tell what it declares.
+        """
+        number = self._next_number(bot, message_id)
+        if not self._settings.can_be_known:
+            return None
+        declared = (await self._settings.get()).server_bot_dependencies.get(bot, 0)
+        if number > declared:
+            declared = (await self._settings.refresh()).server_bot_dependencies.get(bot, 0)
+        if number <= declared:
+            return None
+        cure = f'server_bot_dependencies={{"{bot}": {number}}} in get_settings'
+        if not declared:
+            return f"{bot} was called, but the bot's settings do not declare it: add {cure}"
+        return (
+            f"{bot} was called {number} times for one message, and the bot's settings "
+            f"declare {declared}: raise it by {cure}"
+        )
+
+    def _next_number(self, bot: str, message_id: str) -> int:
+        made = self._made.setdefault(message_id, Counter())
+        if len(self._made) > _MESSAGES_REMEMBERED:
+            self._made.popitem(last=False)
+        made[bot] += 1
+        return made[bot]

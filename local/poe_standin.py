@@ -1,0 +1,154 @@
+"""A stand-in for Poe on one's own machine, reached through an HTTPS proxy.
+
+fastapi_poe knows Poe by two names, api.poe.com and www.quora.com, and reaches them by httpx,
+which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its environment
+alone (`PoeStandIn.environment`); every other host is reached as ever.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import certifi
+import httpx
+import trustme
+import uvicorn
+
+from local.poe_api import ATTACHMENTS_URL, Keys, PoeApi, Record
+from local.poe_attachments import AttachmentStore
+from local.poe_proxy import Address, ForwardProxy
+from local.poe_settings import BotSettings, FetchSettings
+
+HOSTS = ("api.poe.com", "www.quora.com")
+
+_SHUTDOWN_SECONDS = 2
+_QUERY_SECONDS = 600
+
+
+class PoeStandIn:
+    """Poe as a bot's code sees it, while it is entered.
+
+    access_key   the bot's key, which its calls to Poe have to carry
+    bot_name     the bot's name on Poe; None takes any
+    settings     fetches the bot's own settings, to check which bots it declares; None: unchecked
+    api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
+    personal_key a key that is taken as a person's, for direct access to the scripted models
+    folder       where uploaded files and the certificates are kept
+    on_line      gets one line for each call to a bot and for each refusal with its cure
+    """
+
+    proxy_url: str
+    ca_file: Path
+    record: Record
+
+    def __init__(
+        self,
+        *,
+        access_key: str,
+        folder: Path,
+        bot_name: str | None = None,
+        settings: FetchSettings | None = None,
+        api_key: str | None = None,
+        personal_key: str | None = None,
+        on_line: Callable[[str], object] = print,
+    ) -> None:
+        self._keys = Keys(access=access_key, personal=personal_key, real=api_key)
+        self._folder = folder
+        self._bot_name = bot_name
+        self._settings = BotSettings(settings)
+        self._say = on_line
+        self._stack = AsyncExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to meet the stand-in where it expects Poe."""
+        return {
+            "HTTPS_PROXY": self.proxy_url,
+            "SSL_CERT_FILE": str(self.ca_file),
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    async def refresh_settings(self) -> None:
+        """Ask the bot for its settings anew: its code has changed. Raises BadSettings."""
+        await self._settings.refresh()
+
+    async def __aenter__(self) -> Self:
+        async with self._stack as stack:
+            api = await self._api(stack)
+            authority = trustme.CA()
+            self.ca_file = _write_authorities(self._folder, authority)
+            address = await stack.enter_async_context(_served(api, authority))
+            inside = {f"{host}:443": address for host in HOSTS}
+            # Left first: with its tunnels go the connections that the server would wait for.
+            proxy = await stack.enter_async_context(ForwardProxy(inside))
+            self.proxy_url = proxy.url
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _api(self, stack: AsyncExitStack) -> Any:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        api = PoeApi(
+            keys=self._keys,
+            bot_name=self._bot_name,
+            settings=self._settings,
+            store=AttachmentStore(self._folder / "attachments", ATTACHMENTS_URL),
+            client=await stack.enter_async_context(httpx.AsyncClient(timeout=_QUERY_SECONDS)),
+            on_line=self._say,
+        )
+        self.record = api.record
+        return api.app
+
+
+def _write_authorities(folder: Path, authority: trustme.CA) -> Path:
+    """The throw-away authority and the public ones in one file, for SSL_CERT_FILE."""
+    path = folder / "authorities.pem"
+    path.write_bytes(authority.cert_pem.bytes() + Path(certifi.where()).read_bytes())
+    return path
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to the program around it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _served(app: Any, authority: trustme.CA) -> AsyncIterator[Address]:
+    """Serve the app over TLS under Poe's names, on a free port of loopback."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*HOSTS).configure_cert(tls)
+    config = uvicorn.Config(
+        app,
+        ssl_context_factory=lambda config, default: tls,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it a first event
+    # waits 40 ms for the acknowledgement of the answer's head.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            await serving

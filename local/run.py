@@ -1,0 +1,215 @@
+"""`make run`: the bot as Lambda would run it, with all that it needs around it.
+
+The real package in a local Lambda behind a Function URL, its key in a real Secrets Manager API,
+Poe answered for by the stand-in; built and started anew when the bot changes.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from infra.folders import BUILD, ROOT
+from infra.package import PackageError, Target, build
+from infra.pythons import runtime_python
+from local.conversation import Conversation
+from local.lambda_service import FunctionConfig, InitError, LocalLambda
+from local.poe_settings import BadSettings
+from local.poe_standin import PoeStandIn
+from local.run_lines import Lines
+from local.secrets_server import secret
+
+HOST = "127.0.0.1"
+PORT = 9000
+SOURCE = ROOT / "handler"
+KEY_FILE = BUILD / "run" / "access-key"
+KEY_LENGTH = 32  # characters, as Poe's own
+
+
+class CannotRun(Exception):
+    """The text says why, and what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--port", type=int, default=PORT, help=f"of the Function URL ({PORT})")
+    parser.add_argument("--bot-file", type=Path, help="takes the place of handler/bot.py")
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(_until_told(_run(options.port, options.bot_file)))
+    except CannotRun as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\nStopped.")
+    return 0
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run until somebody ends it: Ctrl-C, `kill`, or a terminal that closes."""
+    task = asyncio.create_task(work)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _run(port: int, bot_file: Path | None) -> None:
+    began = time.monotonic()
+    _require_free(port)
+    key = access_key(KEY_FILE, os.environ.get("POE_ACCESS_KEY"))
+    packages = Packages(BUILD / "run" / str(port), bot_file)
+    url = f"http://{HOST}:{port}/"
+
+    async def settings() -> dict[str, Any]:
+        async with Conversation(url, key) as conversation:
+            return await conversation.settings()
+
+    async with AsyncExitStack() as stack:
+        stack.callback(packages.remove)
+        poe = PoeStandIn(
+            access_key=key,
+            settings=settings,
+            api_key=os.environ.get("POE_API_KEY"),
+            folder=packages.folder / "poe",
+            on_line=print,
+        )
+        made, package, _ = await asyncio.gather(
+            stack.enter_async_context(secret({"POE_ACCESS_KEY": key})),
+            packages.build(),
+            stack.enter_async_context(poe),
+        )
+        config = FunctionConfig(
+            package, runtime_python(), environment=made.environment | poe.environment
+        )
+        lines = Lines(print)
+        function = await stack.enter_async_context(
+            LocalLambda(config, host=HOST, port=port, on_line=lines)
+        )
+        bench = Bench(function, poe, packages, lines)
+        await bench.start()
+        _greet(url, key, port, time.monotonic() - began)
+        await bench.follow_changes()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a change of the bot touches."""
+
+    function: LocalLambda
+    poe: PoeStandIn
+    packages: "Packages"
+    lines: Lines
+
+    async def start(self) -> None:
+        """Start the bot, and let Poe know its settings. Raises CannotRun."""
+        try:
+            with self.lines.without_failed_starts():
+                await self.function.warm()
+        except InitError as error:
+            raise CannotRun(f"the bot does not start: {error.message}") from None
+        try:
+            await self.poe.refresh_settings()
+        except BadSettings as error:
+            print(f"warning: {error}")
+
+    async def follow_changes(self) -> None:
+        async for _ in awatch(*self.packages.watched, raise_interrupt=False):
+            began = time.monotonic()
+            try:
+                package = await self.packages.build()
+                await self.function.replace(replace(self.function.config, package=package))
+                await self.start()
+            except CannotRun as error:
+                print(f"error: {error}")
+            else:
+                print(f"Reloaded in {time.monotonic() - began:.1f} s.")
+
+
+class Packages:
+    """One package after another, each in a folder of its own: an environment that still answers
+    keeps the one that it began with."""
+
+    def __init__(self, folder: Path, bot_file: Path | None) -> None:
+        self.folder = folder
+        self._bot_file = bot_file
+        self._numbers = count(1)
+        self.remove()  # what a run left that could not clean up
+
+    @property
+    def watched(self) -> list[Path]:
+        return [SOURCE, *([self._bot_file] if self._bot_file else [])]
+
+    async def build(self) -> Path:
+        """Raises CannotRun."""
+        output = self.folder / f"package-{next(self._numbers)}"
+        try:
+            return await asyncio.to_thread(build, SOURCE, Target.here(), output, self._bot_file)
+        except PackageError as error:
+            raise CannotRun(str(error)) from None
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def access_key(file: Path, given: str | None) -> str:
+    """The key that is kept in `file`, from run to run: a tunnel's bot on Poe goes on working.
+
+    `given` (POE_ACCESS_KEY) replaces it: the key of Poe's form, for a bot that is there already.
+    """
+    if given is not None and len(given.strip()) != KEY_LENGTH:
+        raise CannotRun(f"POE_ACCESS_KEY has to be {KEY_LENGTH} characters long, as Poe shows it")
+    kept = file.read_text().strip() if file.exists() else ""
+    key = (given or kept).strip()
+    if len(key) != KEY_LENGTH:
+        key = secrets.token_hex(KEY_LENGTH // 2)
+    if key != kept:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(f"{key}\n")
+    return key
+
+
+def _require_free(port: int) -> None:
+    """Say so before the seconds of a start, if the port can't be had."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except (OSError, OverflowError):
+        raise CannotRun(
+            f"port {port} can't be had: end what uses it, or choose another with "
+            "`make run PORT=9001`"
+        ) from None
+
+
+def _greet(url: str, key: str, port: int, seconds: float) -> None:
+    chat = "make chat" if port == PORT else f"make chat URL={url}"
+    print(
+        f"""
+Your bot runs on a local Lambda (ready in {seconds:.1f} s).
+
+  URL         {url}
+  Access key  {key}
+  Next        {chat}        (in another terminal)
+
+It reloads when a file of handler/ changes. Ctrl-C ends everything.
+"""
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
