@@ -23,6 +23,13 @@ class BadEnvironment(Exception):
     """A variable that Lambda sets is missing, or asks for what this runtime cannot do."""
 
 
+OWN_MODULES = {
+    "__main__",
+    "handler.access_key",
+    "handler.app",
+    "handler.lifespan",
+    "handler.secrets_manager",
+}
 QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
 
 
@@ -113,7 +120,7 @@ async def _report(api: "RuntimeAPI", error: BaseException) -> None:
 
 def _explain(error: BaseException) -> str:
     kind = type(error).__name__
-    if type(error).__module__.startswith("handler."):
+    if type(error).__module__ in OWN_MODULES:
         return str(error)
     # Only an error about names is quoted: any other text may hold a secret's member.
     text = f"{kind}: {error}" if isinstance(error, QUOTED) else kind

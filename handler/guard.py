@@ -7,16 +7,19 @@ types; pydantic leaves unknown keys out by itself).
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import fastapi_poe as fp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 RawHeaders = Iterable[tuple[bytes, bytes]]
+Place = tuple[int | str, ...]  # in a document: the keys and positions that lead there
 PoeRequest = (
     fp.QueryRequest
     | fp.SettingsRequest
@@ -26,6 +29,11 @@ PoeRequest = (
 )
 
 LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
+# Lists and objects in each other; what Poe sends has about ten. Python's own limit differs from
+# version to version and between reading and writing.
+DEEPEST = 100
+TOO_DEEP = f"the body is nested more than {DEEPEST} levels deep"
+MOST_NAMED = 5  # wrong fields in a reason
 MODELS: dict[str, type[PoeRequest]] = {
     "query": fp.QueryRequest,
     "settings": fp.SettingsRequest,
@@ -56,13 +64,14 @@ class Refusal(Exception):
 
 
 def check_key(headers: RawHeaders, key: str) -> None:
-    """Raise 401 unless the request carries `Authorization: Bearer <key>`, compared in constant
-    time. RFC 9110, 11.1: the scheme's case does not matter."""
-    sent = next((value for name, value in headers if name == b"authorization"), b"")
-    scheme, _, credentials = sent.partition(b" ")
+    """Raise 401 unless the request carries `Authorization: Bearer <key>`, once, compared in
+    constant time. RFC 9110, 11.1: the scheme's case does not matter."""
+    sent = [value for name, value in headers if name == b"authorization"]
+    scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
     if scheme.lower() != b"bearer":
         raise Refusal(401, "an access key is needed: Authorization: Bearer <access key>")
-    if not hmac.compare_digest(credentials.strip(), key.encode()):
+    # An empty key would let everybody in.
+    if not key or not hmac.compare_digest(credentials.strip(), key.encode()):
         raise Refusal(401, "the access key is wrong")
 
 
@@ -75,6 +84,8 @@ async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the body is cut")
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
             raise Refusal(413, "the body is larger than 6 MB")
@@ -85,15 +96,17 @@ async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
 def parse(body: bytes) -> dict[str, Any]:
     """The request's JSON object, its `type` one that Poe's protocol has."""
     try:
-        document = json.loads(body.decode())
+        document = json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise Refusal(400, "the body is not UTF-8") from None
     except RecursionError:
-        raise Refusal(400, "the body is nested too deeply") from None
+        raise Refusal(400, TOO_DEEP) from None
     except ValueError:
         raise Refusal(400, "the body is not JSON") from None
     if not isinstance(document, dict):
         raise Refusal(400, "the body is not a JSON object")
+    if _is_deeper(document, DEEPEST):
+        raise Refusal(400, TOO_DEEP)
     kind = document.get("type")
     if not isinstance(kind, str):
         raise Refusal(400, "the body has no type")
@@ -102,44 +115,91 @@ def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is Python's, not JSON's")
+
+
+def _is_deeper(document: Any, limit: int) -> bool:
+    """Whether lists and objects are nested more than `limit` times."""
+    level = [document]
+    for _ in range(limit + 1):
+        containers = [value for value in level if isinstance(value, (dict, list))]
+        if not containers:
+            return False
+        level = [
+            child
+            for container in containers
+            for child in (container.values() if isinstance(container, dict) else container)
+        ]
+    return True
+
+
 def validate(document: dict[str, Any]) -> PoeRequest:
-    """`document` as fastapi_poe's request; what is to be ignored is taken out of `document`."""
+    """`document` as fastapi_poe's request; what is to be ignored is taken out of `document`.
+
+    Raises 400 for what is wrong, and 200 where the whole request is to be ignored.
+    """
     model = MODELS[document["type"]]
-    try:
-        request = model.model_validate(document)
-    except ValidationError as error:
-        if not _leave_out(document, error):
-            raise _bad_fields(error) from None
-        return validate(document)
-    except RecursionError:
-        raise Refusal(400, "the body is nested too deeply") from None
+    while True:
+        try:
+            request = model.model_validate(document)
+            break
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False)
+            if not _leave_out(document, problems):
+                raise _bad_fields(problems) from None
     if isinstance(request, fp.QueryRequest) and not request.query:
         raise Refusal(400, "the query has no message with a known role")
     return request
 
 
-def _leave_out(document: dict[str, Any], error: ValidationError) -> bool:
-    """Take out what has a value that Poe added later. False when something else is wrong too."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    if any(problem["type"] != "literal_error" for problem in problems):
-        return False
-    # From the end, so that the positions in front stay true.
-    for problem in reversed(problems):
-        *parents, field = problem["loc"]
-        if field == "feedback_type":
-            raise Refusal(200)
-        # A message without its role, or feedback without its type, is nothing; any other field
-        # has a default.
-        *parents, field = parents if field in ("role", "type") else (*parents, field)
+def _leave_out(document: dict[str, Any], problems: Sequence[ErrorDetails]) -> bool:
+    """Take out what has a value that Poe added later; whether there was any. The document gets
+    smaller each time, so asking again comes to an end."""
+    unknown = {
+        _smallest_whole(problem["loc"])
+        for problem in problems
+        if problem["type"] == "literal_error" and isinstance(problem["input"], str)
+    }
+    # Backwards: a place stays true until something in front of it, or around it, is gone.
+    for *parents, last in sorted(unknown, reverse=True):
         holder: Any = document
         for step in parents:
             holder = holder[step]
-        del holder[field]
-    return True
+        del holder[last]
+    return bool(unknown)
 
 
-def _bad_fields(error: ValidationError) -> Refusal:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    # A field's place and pydantic's name for the problem; dictionary keys are the sender's words.
-    places = {f"{problem['loc'][0]}: {problem['type']}" for problem in problems if problem["loc"]}
-    return Refusal(400, "invalid request: " + "; ".join(sorted(places)[:5]))
+def _smallest_whole(place: Place) -> Place:
+    """What to leave out for an unknown value at `place`. Raises 200 where it is everything."""
+    match place[-1]:
+        case "feedback_type":
+            raise Refusal(200)
+        case "role" | "type":  # a message without role, or feedback without type, is nothing
+            return place[:-1]
+        case _:  # the other such fields have a default
+            return place
+
+
+def _bad_fields(problems: Sequence[ErrorDetails]) -> Refusal:
+    """Each field's place and pydantic's name for what is wrong with it."""
+    named = sorted({f"{_place(problem['loc'])}: {problem['type']}" for problem in problems})
+    more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return Refusal(400, f"invalid request: {'; '.join(named[:MOST_NAMED])}{more}")
+
+
+def _place(place: Place) -> str:
+    # A dictionary's keys are the sender's own words.
+    return ".".join(
+        str(step) if step in _field_names() or isinstance(step, int) else "*" for step in place
+    )
+
+
+@cache
+def _field_names() -> frozenset[str]:
+    models = [
+        model
+        for model in vars(fp.types).values()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    ]
+    return frozenset(name for model in models for name in model.model_fields)

@@ -8,19 +8,29 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}  # Lambda's names → Python's
-LEVEL_NAMES = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+# Lambda's names, the gravest first, and the lowest of Python's numbers that each stands for.
+LEVELS = {
+    "FATAL": logging.CRITICAL,
+    "ERROR": logging.ERROR,
+    "WARN": logging.WARNING,
+    "INFO": logging.INFO,
+    "DEBUG": logging.DEBUG,
+    "TRACE": logging.NOTSET,
+}
+MOST_FRAMES = 50  # of a stack: an endless recursion has a thousand
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def write(level: str, fields: Mapping[str, Any], *, now: float | None = None) -> None:
-    """Write one line. `now`: seconds since the epoch."""
+    """Write one line. `fields`: JSON values; `now`: seconds since the epoch."""
     now = time.time() if now is None else now
     seconds, milliseconds = divmod(int(now * 1000), 1000)
     timestamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
@@ -30,31 +40,46 @@ def write(level: str, fields: Mapping[str, Any], *, now: float | None = None) ->
         "requestId": request_id.get(),
         **fields,
     }
-    # One write for line and end, so that lines of several threads don't mingle.
-    sys.stdout.write(json.dumps(line, default=str) + "\n")
+    # ASCII, so that no encoding and no lone surrogate matters; one write for line and end, so
+    # that lines of several threads don't mingle.
+    text = json.dumps(line) + "\n"
+    with suppress(OSError, ValueError):  # a closed stdout: a lost line must not cost an answer
+        sys.stdout.write(text)
 
 
 def configure(level: str) -> None:
     """Log at Lambda's `level` or above: the bot's modules and the root logger; everything else at
     WARNING or above, since httpx logs keys in URLs and botocore logs secrets."""
-    name = LEVELS.get(level.upper(), level.upper())
     root = logging.getLogger()
     root.handlers = [_Handler()]
-    root.setLevel(name if name in logging.getLevelNamesMapping() else "INFO")
+    root.setLevel(LEVELS.get(level.upper(), logging.INFO))
 
 
 class _Handler(logging.Handler):
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = record.name == "root" or record.name.partition(".")[0] == "handler"
-        return ours or record.levelno >= logging.WARNING
+        return _is_ours(record) or record.levelno >= logging.WARNING
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            level = LEVEL_NAMES.get(record.levelname, record.levelname)
-            fields = {"logger": record.name, "message": record.getMessage()}
-            write(level, {**fields, **_error_fields(record)}, now=record.created)
-        except Exception:
-            self.handleError(record)
+        fields = {"logger": record.name, "message": _message(record), **_error_fields(record)}
+        write(_level(record.levelno), fields, now=record.created)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name == "root" or record.name.partition(".")[0] == "handler"
+
+
+def _level(number: int) -> str:
+    return next((name for name, lowest in LEVELS.items() if number >= lowest), "TRACE")
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        message = record.getMessage()
+    except Exception:
+        # logging's own way out prints the arguments, which can be anything.
+        return f"a message that cannot be formatted: {record.pathname}:{record.lineno}"
+    # asyncio's further lines hold the repr of an exception, which is a user's text or a key.
+    return message if _is_ours(record) else message.strip().partition("\n")[0]
 
 
 def _error_fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -66,11 +91,12 @@ def _error_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def stack_of(error: BaseException) -> tuple[str, ...]:
-    """Where `error` was raised, a line of text each: file, line number, function."""
-    return tuple(_frames(error.__traceback__))
+    """Where `error` was raised, a line of text each: file, line number, function. The innermost
+    comes last, and is there however deep the stack."""
+    return tuple(deque(_frames(error.__traceback__), maxlen=MOST_FRAMES))
 
 
-def _frames(traceback: TracebackType | None) -> Iterable[str]:
+def _frames(traceback: TracebackType | None) -> Iterator[str]:
     while traceback:
         code = traceback.tb_frame.f_code
         if not code.co_filename.startswith("<frozen"):  # importlib's own

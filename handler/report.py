@@ -43,16 +43,8 @@ class Report:
     def fields(self, now: float) -> dict[str, Any]:
         """The line's members. `now`: seconds since the epoch."""
         return {
-            "_aws": {
-                "Timestamp": int(now * 1000),
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": NAMESPACE,
-                        "Dimensions": [["FunctionName"]],
-                        "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in self.metrics],
-                    }
-                ],
-            },
+            # CloudWatch takes a directive without a metric for a broken one.
+            **({"_aws": self._directive(now)} if self.metrics else {}),
             "FunctionName": self.function_name,
             "type": self.type,
             "outcome": self.outcome,
@@ -63,6 +55,19 @@ class Report:
             **self.metrics,
         }
 
+    def _directive(self, now: float) -> dict[str, Any]:
+        """Which members of the line are metrics, and of what."""
+        return {
+            "Timestamp": int(now * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["FunctionName"]],
+                    "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in self.metrics],
+                }
+            ],
+        }
+
 
 class Refusals:
     """Refused requests, written at most once a minute, so that a flood costs no log lines."""
@@ -71,15 +76,18 @@ class Refusals:
 
     def __init__(self) -> None:
         self._pending = 0
-        self._written = float("-inf")
+        self._written = float("-inf")  # when a count was last taken
 
     def count(self) -> None:
         self._pending += 1
 
     def due(self, now: float) -> bool:
+        """Whether a refusal may have a line of its own. `now`: seconds, on the clock of `take`."""
         return now - self._written >= self.INTERVAL
 
     def take(self, now: float) -> int:
-        """How many there were since the last line. `now`: seconds on any clock."""
-        pending, self._pending, self._written = self._pending, 0, now
+        """How many there were since the last line with any; they are written now."""
+        pending, self._pending = self._pending, 0
+        if pending:
+            self._written = now
         return pending

@@ -1,11 +1,11 @@
 """Compile every .py file below the current folder to a .pyc that needs no check at import.
 
-Usage: PYTHONHASHSEED=0 python compile_pyc.py FOLDER_AT_RUN_TIME
+Usage: python compile_pyc.py FOLDER_AT_RUN_TIME
 
 The interpreter that runs this is the one that the package is for. The same files give the same
 bytes, wherever they lie: marshal writes a string differently when the process holds another
 reference to it, so paths stay whole strings (pathlib would intern their parts), and the files are
-taken in one order.
+taken in one order. Hash seeds don't matter: marshal sorts sets.
 
 Prints `path:line: message` for each file that is no Python of this version.
 """

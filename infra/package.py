@@ -21,6 +21,8 @@ from infra.folders import BUILD, ROOT, fix_entry, fix_modes_and_times, made_asid
 from infra.pythons import environment_for_tools, find_python, this_version
 from infra.target import PackageError, Target
 
+__all__ = ["PackageError", "Target", "build"]
+
 COMPILER = Path(__file__).with_name("compile_pyc.py")
 FOLDER_AT_RUN_TIME = "/var/task"
 
@@ -173,11 +175,14 @@ def compile_sources(folder: Path, target: Target, bot_file: Path | None) -> None
 
 def compile_folder(folder: Path, python: Path, folder_at_run_time: str) -> list[str]:
     """Give each module its .pyc; the result has a line `path:line: message` for each that fails."""
-    # Sets of constants are written in the order of their hashes.
-    environment = environment_for_tools() | {"PYTHONHASHSEED": "0"}
     command: list[str | Path] = [python, "-SsP", "-W", "ignore", COMPILER, folder_at_run_time]
     compiled = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        command,
+        cwd=folder,
+        env=environment_for_tools(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return compiled.stdout.splitlines()
 

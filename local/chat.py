@@ -10,15 +10,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
-from fastapi_poe.client import AttachmentUploadError
 
 from local.chat_screen import Screen
 from local.conversation import Conversation, NotAnswering, Refused
 from local.poe_attachments import served_files
-from local.poe_direct import DirectAccess
+
+if TYPE_CHECKING:
+    from local.poe_direct import DirectAccess
 
 DEFAULT_URL = "http://127.0.0.1:9000/"
 DEFAULT_KEY_FILE = Path("build/run/access-key")
@@ -26,7 +27,7 @@ KEY_VARIABLE = "POE_ACCESS_KEY"
 API_KEY_VARIABLE = "POE_API_KEY"
 UNAUTHORIZED = 401
 
-Partner = Conversation | DirectAccess
+Partner: TypeAlias = "Conversation | DirectAccess"
 
 
 class Unusable(Exception):
@@ -84,13 +85,16 @@ def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: S
     if not key:
         where = f"get it at https://poe.com/api_key and set {API_KEY_VARIABLE}"
         raise Unusable(f"to talk to {options.bot}, Poe needs your key: {where}")
+    # Imported here because fastapi_poe's half second would delay every other chat.
+    from local.poe_direct import DirectAccess, NotTaken
+
     access = DirectAccess(options.bot, key)
     try:
         attachments = [runner.run(access.upload(path)) for path in options.attach]
     except OSError as error:
         raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
-    except (AttachmentUploadError, httpx.HTTPError) as error:
-        raise Unusable(f"Poe did not take the file: {error}") from None
+    except NotTaken as error:
+        raise Unusable(str(error)) from None
     return _talk(runner, access, attachments, screen)
 
 

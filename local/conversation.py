@@ -12,29 +12,18 @@ Requests follow Poe's protocol specification, version 1.2. An answer is read as 
 import asyncio
 import secrets
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Mapping,
-    Sequence,
-)
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from local.poe_events import EventReader
-from local.poe_turn import POE_LIMITS, Event, Limits, Turn, TurnBuilder
+from local.poe_answer import Answer
+from local.poe_turn import POE_LIMITS, Event, Limits, Turn
 
 PROTOCOL_VERSION = "1.2"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-Clock = Callable[[], float]
-
-_AFTER_DONE_SECONDS = 1.0
 _REASON_LENGTH = 300
 
 
@@ -60,80 +49,6 @@ def http_client(url: str) -> httpx.AsyncClient:
     """A client for the bot's URL; a proxy of the environment never stands before loopback."""
     direct = httpx.URL(url).host in LOOPBACK
     return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5), trust_env=not direct)
-
-
-class Answer:
-    """One answer as it arrives: iterate over its events once; then `turn` is the whole of it.
-
-    The iteration raises NotAnswering and Refused. Poe's limits end it, and stand in
-    `turn.broken`. A cancelled iteration ends the request, and `turn` holds what came until then.
-    """
-
-    turn: Turn
-
-    def __init__(
-        self,
-        send: Callable[[], Awaitable[httpx.Response]],
-        limits: Limits,
-        finished: Callable[[Turn], object],
-    ) -> None:
-        self._send = send
-        self._limits = limits
-        self._finished = finished
-        self._builder = TurnBuilder(limits)
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        interrupted = True
-        try:
-            async with aclosing(self._events(clock, started)) as events:
-                async for event in events:
-                    yield event
-            interrupted = False
-        finally:
-            self.turn = self._builder.finish(clock() - started, interrupted=interrupted)
-            self._finished(self.turn)
-
-    async def _events(self, clock: Clock, started: float) -> AsyncGenerator[Event, None]:
-        reader = EventReader()
-        try:
-            async with aclosing(self._chunks(clock, started)) as chunks:
-                async for chunk in chunks:
-                    for name, data in reader.feed(chunk):
-                        event = Event(name, data, clock() - started)
-                        if not self._builder.take(event):
-                            return
-                        yield event
-        except httpx.TransportError:
-            self._builder.broken.append("the connection broke before the answer's end")
-
-    async def _chunks(self, clock: Clock, started: float) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, until its end or the end of Poe's patience, which is noted."""
-        builder, limits = self._builder, self._limits
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout_at(started + limits.first_response_seconds):
-                    response = await self._send()
-                    stack.push_async_callback(response.aclose)
-                    chunks = response.aiter_bytes()
-                    chunk = await anext(chunks, b"")
-            except TimeoutError:
-                builder.broken.append(f"no answer within {limits.first_response_seconds:g} s")
-                return
-            builder.first_response_seconds = clock() - started
-            builder.check_content_type(response.headers.get("content-type", ""))
-            deadline = started + limits.total_seconds
-            try:
-                while chunk:
-                    yield chunk
-                    if builder.done:
-                        deadline = min(deadline, clock() + _AFTER_DONE_SECONDS)
-                    async with asyncio.timeout_at(deadline):
-                        chunk = await anext(chunks, b"")
-            except TimeoutError:
-                if not builder.done:
-                    builder.broken.append(f"not complete within {limits.total_seconds:g} s")
 
 
 class Conversation:

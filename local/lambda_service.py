@@ -160,8 +160,10 @@ class LocalLambda:
         run = self._task(self._run(invocation, environment))
         self._runs[environment] = run
         answered = asyncio.ensure_future(invocation.answered.wait())
-        await asyncio.wait({answered, run}, return_when=asyncio.FIRST_COMPLETED)
-        answered.cancel()
+        try:
+            await asyncio.wait({answered, run}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answered.cancel()
         return True
 
     async def _free_environment(self) -> Environment | None:

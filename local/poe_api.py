@@ -6,9 +6,7 @@ client turns into its clearest error.
 """
 
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,6 +27,7 @@ from starlette.routing import Route
 from local.poe_attachments import AttachmentStore, guess_type, parse_multipart
 from local.poe_events import encode_event
 from local.poe_models import ModelEvent, answer, error
+from local.poe_record import BotCall, Cost, Keys, Record, Upload
 from local.poe_settings import BadSettings, BotSettings, DeclaredCalls, describe, parse_settings
 
 ATTACHMENTS_URL = "https://www.quora.com/poe_api/attachments/"
@@ -36,60 +35,6 @@ MOST_MILLI_CENTS = 1_000_000
 """What the scripted user can pay at once: ten US dollars, in thousandths of a cent."""
 
 _DOWNLOAD_SECONDS = 10
-_REMEMBERED = 1000
-
-
-@dataclass(frozen=True)
-class BotCall:
-    """A query that a bot was called with; `seconds` is time.monotonic() at its arrival."""
-
-    bot: str
-    query: QueryRequest
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Upload:
-    name: str
-    content_type: str
-    url: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A request to authorize or capture; `granted` is what was answered."""
-
-    action: str
-    bot_query_id: str
-    items: tuple[CostItem, ...]
-    granted: bool
-
-
-@dataclass(frozen=True)
-class Record:
-    """What the stand-in was sent lately, oldest first."""
-
-    calls: deque[BotCall] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    uploads: deque[Upload] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    costs: deque[Cost] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    settings_pushed: deque[dict[str, Any]] = field(
-        default_factory=lambda: deque(maxlen=_REMEMBERED)
-    )
-    reports: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-
-
-@dataclass(frozen=True)
-class Keys:
-    """`access`: the bot's own. `personal`: a person's, for direct access without a bot.
-    `real`: a person's on Poe itself, with which calls go on to Poe's models."""
-
-    access: str
-    personal: str | None = None
-    real: str | None = None
-
-    def may_call(self, key: str) -> bool:
-        return key in (self.access, self.personal)
 
 
 class PoeApi:

@@ -16,6 +16,8 @@ from urllib.parse import quote
 DEFAULT_TYPE = "application/octet-stream"
 PARSED_TYPES = "text/"
 
+_POLL_SECONDS = 0.05
+
 
 def guess_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or DEFAULT_TYPE
@@ -97,7 +99,8 @@ def served_files(paths: Sequence[Path]) -> Iterator[list[dict[str, Any]]]:
             """Stay silent: the terminal belongs to the conversation."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        serving = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        serving.start()
         base_url = f"http://127.0.0.1:{server.server_port}"
         try:
             yield [_attachment(base_url + path, *file) for path, file in contents.items()]

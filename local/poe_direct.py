@@ -12,12 +12,16 @@ from typing import Any
 
 import fastapi_poe as fp
 import httpx
-from fastapi_poe.client import BotError, BotErrorNoRetry
+from fastapi_poe.client import AttachmentUploadError, BotError, BotErrorNoRetry
 
 from local.conversation import PROTOCOL_VERSION, one_line
 from local.poe_turn import DEFAULT_ERROR, DONE, STREAM_TYPE, Event, Turn, TurnBuilder
 
 _SECONDS = 600
+
+
+class NotTaken(Exception):
+    """Poe took no file; the text says which and why."""
 
 
 class DirectAnswer:
@@ -61,14 +65,18 @@ class DirectAccess:
             self.history.append(fp.ProtocolMessage(role="bot", content=turn.text))
 
     async def upload(self, path: Path) -> dict[str, Any]:
-        """Bring a file to Poe; the attachment for `ask`. Raises AttachmentUploadError."""
-        attachment = await fp.upload_file(
-            file=path.read_bytes(),
-            file_name=path.name,
-            api_key=self._api_key,
-            num_tries=1,
-            on_error=_stay_silent,
-        )
+        """Bring a file to Poe; the attachment for `ask`. Raises OSError and NotTaken."""
+        content = path.read_bytes()
+        try:
+            attachment = await fp.upload_file(
+                file=content,
+                file_name=path.name,
+                api_key=self._api_key,
+                num_tries=1,
+                on_error=_stay_silent,
+            )
+        except (AttachmentUploadError, httpx.HTTPError) as error:
+            raise NotTaken(f"Poe did not take {path.name}: {one_line(str(error))}") from error
         return attachment.model_dump()
 
     async def aclose(self) -> None:

@@ -20,9 +20,10 @@ import httpx
 import trustme
 import uvicorn
 
-from local.poe_api import ATTACHMENTS_URL, Keys, PoeApi, Record
+from local.poe_api import ATTACHMENTS_URL, PoeApi
 from local.poe_attachments import AttachmentStore
 from local.poe_proxy import Address, ForwardProxy
+from local.poe_record import Keys, Record
 from local.poe_settings import BotSettings, FetchSettings
 
 HOSTS = ("api.poe.com", "www.quora.com")

@@ -8,7 +8,7 @@ from local.lambda_service import FunctionConfig
 
 BOOTSTRAP = """\
 #!/bin/sh
-cd "$LAMBDA_TASK_ROOT" && exec "$1" -u function.py
+exec "$1" -u function.py
 """
 
 # A runtime client on http.client and sockets alone, for the functions to import.
@@ -53,7 +53,8 @@ class Stream:
             f"POST {BASE}/invocation/{id}/response HTTP/1.1\\r\\nHost: x\\r\\n"
             "Lambda-Runtime-Function-Response-Mode: streaming\\r\\n"
             f"Content-Type: {content_type}\\r\\nTransfer-Encoding: chunked\\r\\n"
-            "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\\r\\n\\r\\n"
+            "Trailer: Lambda-Runtime-Function-Error-Type\\r\\n"
+            "Trailer: Lambda-Runtime-Function-Error-Body\\r\\n\\r\\n"
         ).encode())
 
     def head(self, status=200, headers={}, cookies=()):

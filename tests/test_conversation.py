@@ -14,7 +14,8 @@ import httpx
 import pytest
 import uvicorn
 
-from local.conversation import Answer, Conversation, NotAnswering, Refused
+from local.conversation import Conversation, NotAnswering, Refused
+from local.poe_answer import Answer
 from local.poe_attachments import served_files
 from local.poe_events import EventReader, encode_event
 from local.poe_turn import Event, Limits, Turn
@@ -23,11 +24,6 @@ KEY = "k" * 32
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 TEXT = encode_event("text", {"text": "Hi"})
 DONE = encode_event("done", {})
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class ManyBot(fp.PoeBot):
@@ -241,6 +237,15 @@ async def test_a_wrong_key_is_refused_by_the_bot(served_bot: tuple[ManyBot, str]
             await whole(conversation.ask("Hello"))
         with pytest.raises(Refused, match="status 401"):
             await conversation.settings()
+
+
+@pytest.mark.anyio
+async def test_no_proxy_stands_before_loopback(
+    served_bot: tuple[ManyBot, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with Conversation(served_bot[1], KEY) as conversation:
+        assert (await whole(conversation.ask("Hello"))).text == "You said Hello"
 
 
 @pytest.mark.anyio

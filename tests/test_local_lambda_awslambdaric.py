@@ -1,4 +1,4 @@
-"""AWS's own runtime client, unmodified, under the local Lambda: its Runtime API is not only ours."""
+"""AWS's own runtime client, unmodified: the local Lambda's Runtime API is not only our idea."""
 
 import importlib.util
 import textwrap

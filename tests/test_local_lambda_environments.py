@@ -40,8 +40,9 @@ def quiet(line: str) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def runs(pid: int) -> bool:
@@ -99,6 +100,7 @@ async def test_an_idle_environment_is_ended(tmp_path: Path):
         await local_lambda.warm()
         (pid,) = local_lambda.pids
         await until(lambda: not local_lambda.pids and not runs(pid))
+        assert [path.name for path in local_lambda.directory.iterdir()] == ["runtime"]
 
 
 async def test_after_replace_a_busy_environment_finishes_and_new_requests_see_the_new_config(
@@ -176,6 +178,26 @@ async def test_a_wrapper_that_cannot_run_is_named(tmp_path: Path, mode: int | No
     async with LocalLambda(function_config(package), on_line=quiet) as local_lambda:
         with pytest.raises(InitError, match=said):
             await local_lambda.warm()
+
+
+async def test_an_environment_that_died_while_idle_is_not_used(tmp_path: Path):
+    package = write_package(
+        tmp_path / "package",
+        """
+        import threading
+        id, event, headers = next_invocation()
+        respond(id, os.getpid())
+        threading.Timer(0.1, os._exit, [0]).start()
+        next_invocation()
+        """,
+    )
+    config = function_config(package, freeze=False)
+    async with LocalLambda(config, on_line=quiet) as local_lambda:
+        first = int((await local_lambda.invoke(b"{}")).payload)
+        await until(lambda: not runs(first))
+        second = await local_lambda.invoke(b"{}")
+        assert second.error is None
+        assert int(second.payload) != first
 
 
 async def test_a_failing_init_is_502_and_the_next_request_starts_afresh(tmp_path: Path):
@@ -443,7 +465,8 @@ async def test_lines_are_passed_on_between_start_and_end(tmp_path: Path):
             print("out")
             print("err", file=sys.stderr)
             respond(id, 1)
-            print("after the answer")
+            for number in range(20_000):
+                print("after the answer", number)
         """,
     )
     lines: list[str] = []
@@ -456,7 +479,7 @@ async def test_lines_are_passed_on_between_start_and_end(tmp_path: Path):
         f"START RequestId: {record.id} Version: 1",
         "out",
         "err",
-        "after the answer",
+        *(f"after the answer {number}" for number in range(20_000)),
         f"END RequestId: {record.id}",
     ]
     assert lines[-1].startswith(f"REPORT RequestId: {record.id}\tDuration: ")
@@ -479,7 +502,8 @@ async def test_closing_ends_every_process_that_the_function_started(tmp_path: Pa
     await until(lambda: not any(runs(pid) for pid in pids))
 
 
-async def test_a_cancelled_server_leaves_no_process(tmp_path: Path):
+@pytest.mark.parametrize("impatient", [False, True])
+async def test_a_cancelled_server_leaves_no_process(tmp_path: Path, impatient: bool):
     config = function_config(write_package(tmp_path / "package", ECHO_PID))
     pids: list[int] = []
 
@@ -492,9 +516,12 @@ async def test_a_cancelled_server_leaves_no_process(tmp_path: Path):
     server = asyncio.create_task(serve())
     await until(lambda: pids)
     server.cancel()
+    if impatient:
+        await asyncio.sleep(0)
+        server.cancel()
     with pytest.raises(asyncio.CancelledError):
         await server
-    assert not runs(pids[0])
+    await until(lambda: not runs(pids[0]))
 
 
 @pytest.mark.parametrize("sleep", [0, 60])
@@ -541,7 +568,7 @@ async def test_a_port_in_use_is_an_os_error_with_its_number(tmp_path: Path):
     config = function_config(write_package(tmp_path / "package", ECHO_PID))
     async with LocalLambda(config, on_line=quiet) as local_lambda:
         port = httpx.URL(local_lambda.url).port
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="address already in use") as caught:
             async with LocalLambda(config, port=port, on_line=quiet):
                 pass
     assert caught.value.errno == errno.EADDRINUSE
@@ -568,7 +595,9 @@ async def test_a_function_can_have_its_memorys_share_of_the_cpu(tmp_path: Path):
         limit = directory / "cpu.cfs_quota_us"
         quota = limit if limit.exists() else directory / "cpu.max"
         assert quota.read_text().split()[0] == "5788"
-    assert not directory.exists()
+        await local_lambda.settled()
+        await local_lambda.replace(config)
+        assert not directory.exists()
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

@@ -174,6 +174,18 @@ async def test_a_response_that_may_have_no_body_has_none(tmp_path: Path, method:
         assert {record.outcome for record in local_lambda.records} == {Outcome.DONE}
 
 
+async def test_a_buffered_url_answers_head_with_the_head_alone(tmp_path: Path):
+    config = function_config(write_package(tmp_path / "package", ECHO), invoke_mode="BUFFERED")
+    async with (
+        LocalLambda(config, on_line=quiet) as local_lambda,
+        httpx.AsyncClient() as client,
+    ):
+        for _ in range(2):
+            reply = await client.head(local_lambda.url)
+            assert (reply.status_code, reply.content) == (200, b"")
+            assert int(reply.headers["content-length"]) > 100
+
+
 async def test_what_is_no_http_gets_400_and_harms_nothing(tmp_path: Path):
     config = function_config(write_package(tmp_path / "package", ECHO))
     async with LocalLambda(config, on_line=quiet) as local_lambda:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,25 @@ from local.poe_standin import PoeStandIn
 KEY = "k" * 32
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def poe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PoeStandIn]:
     async def settings() -> dict[str, Any]:
         return fp.SettingsResponse(introduction_message="Hi").model_dump()
 
     options = {"access_key": KEY, "bot_name": "Mine", "settings": settings}
-    async with PoeStandIn(folder=tmp_path, on_line=lambda line: None, **options) as poe:
-        for name, value in poe.environment.items():
-            monkeypatch.setenv(name, value)
+    folder = tmp_path_factory.mktemp("poe")
+    async with PoeStandIn(folder=folder, on_line=lambda line: None, **options) as poe:
         yield poe
+
+
+@pytest.fixture
+def poe(shared: PoeStandIn, monkeypatch: pytest.MonkeyPatch) -> PoeStandIn:
+    """A stand-in that remembers nothing yet and that this process meets as a bot would."""
+    for name, value in shared.environment.items():
+        monkeypatch.setenv(name, value)
+    for kind in (shared.record.uploads, shared.record.costs, shared.record.settings_pushed):
+        kind.clear()
+    return shared
 
 
 def bot(key: str = KEY) -> fp.PoeBot:
@@ -112,8 +117,9 @@ async def test_uploads_are_refused_with_a_reason(poe: PoeStandIn) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_file_outside_the_uploads_cannot_be_had(poe: PoeStandIn, tmp_path: Path) -> None:
-    (tmp_path / "attachments").mkdir()
+async def test_a_file_outside_the_uploads_cannot_be_had(poe: PoeStandIn) -> None:
+    await upload(file=b"x", file_name="x", api_key=KEY)
+    assert poe.ca_file.name == "authorities.pem"
     async with httpx.AsyncClient() as http:
         replies = [
             await http.get(f"https://www.quora.com/poe_api/attachments/{path}")

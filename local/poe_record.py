@@ -1,0 +1,62 @@
+"""Whom the stand-in for Poe takes calls from, and what it was sent."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi_poe.types import CostItem, QueryRequest
+
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class BotCall:
+    """A query that a bot was called with; `seconds` is time.monotonic() at its arrival."""
+
+    bot: str
+    query: QueryRequest
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Upload:
+    name: str
+    content_type: str
+    url: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A request to authorize or capture; `granted` is what was answered."""
+
+    action: str
+    bot_query_id: str
+    items: tuple[CostItem, ...]
+    granted: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the stand-in was sent lately, oldest first."""
+
+    calls: deque[BotCall] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    uploads: deque[Upload] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    costs: deque[Cost] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    settings_pushed: deque[dict[str, Any]] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED)
+    )
+    reports: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """`access`: the bot's own. `personal`: a person's, for direct access without a bot.
+    `real`: a person's on Poe itself, with which calls go on to Poe's models."""
+
+    access: str
+    personal: str | None = None
+    real: str | None = None
+
+    def may_call(self, key: str) -> bool:
+        return key in (self.access, self.personal)
