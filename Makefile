@@ -40,7 +40,7 @@ package: venv-uv  ## what goes to Lambda, in build/ [PYTHON=3.13 ARCH=arm64 BOT_
 		$(if $(ARCH),--arch '$(ARCH)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)')
 
 .PHONY: clean
-clean:  ## remove all that was built or installed here
+clean:  ## remove all that was built or installed here, and the key of `make run`
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -24,7 +24,8 @@ def compile_file(path: str, path_at_run_time: str) -> None:
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     except py_compile.PyCompileError as error:
-        print(f"{path}:{getattr(error.exc_value, 'lineno', 0)}: {error.exc_value}")
+        line = getattr(error.exc_value, "lineno", 1)
+        print(f"{path}:{line}: {getattr(error.exc_value, 'msg', error.exc_value)}")
 
 
 def main(folder_at_run_time: str) -> None:

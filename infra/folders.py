@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,20 @@ def fix_modes_and_times(folder: Path) -> None:
             path = Path(parent, name)
             fix_entry(path, 0o755 if path.stat().st_mode & 0o100 else 0o644)
         fix_entry(Path(parent), 0o755)
+
+
+def is_untouched(folder: Path) -> bool:
+    """Whether a folder with fixed times is there, and none of its files was changed since."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return folder.is_dir() and all(path.stat().st_mtime == FIXED_TIME for path in files)
+
+
+def link_or_copy(source: str, copy: str) -> None:
+    """A hard link is 15 times as quick as a copy, but can't reach another file system."""
+    try:
+        os.link(source, copy)
+    except OSError:
+        shutil.copy2(source, copy)
 
 
 def fix_entry(path: Path, mode: int) -> None:

@@ -17,7 +17,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.folders import BUILD, ROOT, fix_entry, fix_modes_and_times, made_aside
+from infra.folders import (
+    BUILD,
+    ROOT,
+    fix_entry,
+    fix_modes_and_times,
+    is_untouched,
+    link_or_copy,
+    made_aside,
+)
 from infra.pythons import environment_for_tools, find_python, this_version
 from infra.target import PackageError, Target
 
@@ -50,7 +58,7 @@ def build(
     try:
         libraries = install_libraries(source / "requirements.txt", target, cache)
         with made_aside(output) as folder:
-            shutil.copytree(libraries, folder, dirs_exist_ok=True)
+            shutil.copytree(libraries, folder, dirs_exist_ok=True, copy_function=link_or_copy)
             add_sources(source, folder, bot_file)
             compile_sources(folder / "handler", target, bot_file)
             fix_modes_and_times(folder / "handler")
@@ -72,10 +80,11 @@ def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
     if python is None:
         warn_of_missing_pyc(target)
     folder = cache / f"{target.name}-{fingerprint(requirements, target, python)}"
-    if not folder.is_dir():
+    # The package links to these files: who edits one there, edits it here.
+    if not is_untouched(folder):
         print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
         # Another process that made the same meanwhile may be copying it already: leave that.
-        with made_aside(folder, replace=False) as aside:
+        with made_aside(folder, replace=folder.exists()) as aside:
             run_uv(requirements, target, aside)
             trim(aside)
             if python is not None:

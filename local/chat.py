@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.failure(str(error))
     except KeyboardInterrupt:
         screen.stopped()
+    except BrokenPipeError:
+        # Whoever read the answers has left; so that Python's last flush does not fail as well:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 

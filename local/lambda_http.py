@@ -7,6 +7,7 @@ a peer that went away, a body cut short on purpose.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from http.client import responses
 
 import h11
 
@@ -95,15 +96,13 @@ class ServerConnection:
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer, in one write; a HEAD request gets the head of it."""
-        head = h11.Response(
-            status_code=status, headers=[*headers, ("content-length", str(len(body)))]
-        )
+        head = _response(status, [*headers, ("content-length", str(len(body)))])
         data = h11.Data(data=b"" if self._method == b"HEAD" else body)
         await self._send(head, data, h11.EndOfMessage())
 
     async def start_response(self, status: int, headers: Headers) -> None:
         """The head alone; the body that follows is chunked (for HTTP/1.0, until the close)."""
-        await self._send(h11.Response(status_code=status, headers=list(headers)))
+        await self._send(_response(status, headers))
 
     async def send(self, data: bytes) -> None:
         """Pass on body bytes at once; returns when the peer keeps up."""
@@ -146,6 +145,11 @@ class ServerConnection:
             await self._writer.drain()
         except ConnectionError as error:
             raise Disconnected from error
+
+
+def _response(status: int, headers: Headers) -> h11.Response:
+    reason = responses.get(status, "").encode()
+    return h11.Response(status_code=status, reason=reason, headers=list(headers))
 
 
 Handler = Callable[[ServerConnection, h11.Request], Awaitable[None]]

@@ -98,16 +98,20 @@ class LocalLambda:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for environment in self._environments:
-            environment.kill()  # before the first await: it holds even if the rest is cut short
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # it takes milliseconds, and half of it would leave sockets open
+            raise
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        try:
-            await self._function_url.close()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._stop(*self._environments)
-        finally:
-            self._reaper.close()
+        await self._function_url.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stop(*self._environments)
+        self._reaper.close()
 
     @property
     def pids(self) -> tuple[int, ...]:

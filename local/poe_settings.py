@@ -27,8 +27,7 @@ def parse_settings(body: object) -> SettingsResponse:
 def describe(error: ValidationError) -> str:
     """Each fault as "field: reason", without the value that was sent."""
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)
+        f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()
     )
 
 

@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=PORT, help=f"of the Function URL ({PORT})")
     parser.add_argument("--bot-file", type=Path, help="takes the place of handler/bot.py")
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     try:
         asyncio.run(_until_told(_run(options.port, options.bot_file)))
     except CannotRun as error:

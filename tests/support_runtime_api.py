@@ -73,9 +73,7 @@ class RuntimeAPIDouble:
         finally:
             server.close()
 
-    async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         polled = False
         try:
             while (request := await self._head(reader)) is not None:

@@ -165,7 +165,9 @@ async def test_anybody_may_see_that_a_bot_lives_here_and_nothing_else():
         assert (await http.post("/", json=query())).status_code == 401
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"{}", b'{"type": 1}', b"\xff", b"[" * 99_999])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"x"', b"{}", b'{"type": 1}', b"\xff", b"[" * 99_999]
+)
 async def test_what_fastapi_poe_answers_with_500_is_a_400(body):
     response = await post(APP, body)
     assert response.status_code == 400

@@ -128,6 +128,24 @@ def test_a_pipe_gives_one_answer_a_line_and_nothing_else(url: str) -> None:
     assert " · 3 events · " in notes[1]
 
 
+def test_a_reader_that_leaves_ends_the_chat_quietly(url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        command("--url", url),
+        input="one\n",
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env=environment(POE_ACCESS_KEY=KEY),
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (run.stderr, run.returncode) == ("I talk.\n", 1)
+
+
 def test_a_failed_turn_shows_the_bots_error_and_gives_status_1(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="fail\nagain\n", POE_ACCESS_KEY=KEY)
     assert "error: The bot encountered an unexpected issue.\n" in run.stderr

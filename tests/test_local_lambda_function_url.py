@@ -198,6 +198,20 @@ async def test_what_is_no_http_gets_400_and_harms_nothing(tmp_path: Path):
             assert (await client.get(local_lambda.url)).status_code == 200
 
 
+async def test_a_client_that_asks_first_is_told_to_send_its_body(tmp_path: Path):
+    config = function_config(write_package(tmp_path / "package", ECHO))
+    async with LocalLambda(config, on_line=quiet) as local_lambda:
+        url = httpx.URL(local_lambda.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+        writer.write(b"1")
+        assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+
+
 async def test_the_trace_id_of_a_request_is_kept_and_passed_on(tmp_path: Path):
     package = write_package(
         tmp_path / "package",

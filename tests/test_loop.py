@@ -17,7 +17,11 @@ from tests.support_runtime_api import RuntimeAPIDouble, function_url_event
 
 pytestmark = pytest.mark.anyio
 
-START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain")],
+}
 EVENT = function_url_event()
 
 
@@ -216,7 +220,9 @@ async def test_trace_id_request_id_and_context_are_those_of_the_invocation(monke
 
     async def app(scope, receive, send):
         context = scope["aws.context"]
-        seen.append((os.environ.get("_X_AMZN_TRACE_ID"), log.request_id.get() == context.aws_request_id))
+        seen.append(
+            (os.environ.get("_X_AMZN_TRACE_ID"), log.request_id.get() == context.aws_request_id)
+        )
         assert context.function_name == "poe-bot"
         assert context.invoked_function_arn.endswith(":live")
         assert context.get_remaining_time_in_millis() > 0

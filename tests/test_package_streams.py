@@ -137,11 +137,16 @@ async def test_settings_that_fail_are_a_500_and_the_next_request_is_served(bot_u
     assert [text for text, _ in await ask(bot_url, "hello")] == ["echo hello"]
 
 
-async def test_nothing_is_imported_but_python_and_the_package(bot_url, echo_package, runtime_python):
+async def test_nothing_is_imported_but_python_and_the_package(
+    bot_url, echo_package, runtime_python
+):
     [(text, _)] = await ask(bot_url, "modules")
     files = [file for file in text.splitlines() if file]
     standard = json.loads(
-        await _run(runtime_python, "import json, sysconfig; print(json.dumps(sysconfig.get_path('stdlib')))")
+        await _run(
+            runtime_python,
+            "import json, sysconfig; print(json.dumps(sysconfig.get_path('stdlib')))",
+        )
     )
     assert any(file.startswith(str(echo_package)) for file in files)
     assert not [
@@ -178,7 +183,7 @@ async def test_a_path_after_the_runtime_apis_address_is_kept(echo_package, runti
     async with started(echo_package, runtime_python, prefix="/a/b") as process:
         request = await process.invoke(poe_event("hello"))
     assert b"echo hello" in request.body
-    assert [frame for frame in request.frames[1:3]] == [b"\0" * 8, b":\r\n\r\n"]
+    assert list(request.frames[1:3]) == [b"\0" * 8, b":\r\n\r\n"]
 
 
 async def test_a_layers_module_and_the_runtimes_boto3_are_found(

@@ -248,6 +248,9 @@ async def test_settings_that_the_bot_does_not_give_are_named(
 
 @pytest.mark.anyio
 async def test_a_wrong_key_and_a_query_of_nobody_are_refused(poe: PoeStandIn) -> None:
+    async with httpx.AsyncClient(headers={"Authorization": f"Basic {KEY}"}) as http:
+        reply = await http.post("https://api.poe.com/bot/Echo", json={"type": "query"})
+    assert reply.status_code == 401
     with pytest.raises(BotErrorNoRetry, match="Invalid API key"):
         await fp.get_final_response(query(), "Echo", "w" * 32)
     with pytest.raises(BotErrorNoRetry, match="The query has no user_id: pass on"):

@@ -17,20 +17,23 @@ async def test_other_hosts_are_reached_through_the_proxy_as_they_are() -> None:
     authority.issue_cert("localhost").configure_cert(tls)
     trust = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
     async with (
-        await asyncio.start_server(say_path, "127.0.0.1", 0, ssl=tls) as server,
-        await asyncio.start_server(say_path, "127.0.0.1", 0) as plain_server,
+        await asyncio.start_server(say_head, "127.0.0.1", 0, ssl=tls) as server,
+        await asyncio.start_server(say_head, "127.0.0.1", 0) as plain_server,
         ForwardProxy({}) as passing,
     ):
         ports = [s.sockets[0].getsockname()[1] for s in (server, plain_server)]
         async with httpx.AsyncClient(proxy=passing.url, verify=trust, trust_env=False) as http:
             secure = await http.get(f"https://localhost:{ports[0]}/a?b=c")
             plain = await http.get(f"http://localhost:{ports[1]}/d?e=f")
-    assert (secure.text, plain.text) == ("/a?b=c", "/d?e=f")
+    assert secure.text.startswith("GET /a?b=c HTTP/1.1")
+    assert plain.text.startswith("GET /d?e=f HTTP/1.1")
+    assert "\r\nConnection: close\r\n" in plain.text
+    assert "keep-alive" not in plain.text
 
 
-async def say_path(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def say_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + head.split(b" ")[1])
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + head)
     await writer.drain()
     writer.close()
 

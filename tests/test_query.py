@@ -1,6 +1,7 @@
 """`query` on the short way equals fastapi_poe's own app: headers, bytes, endings."""
 
 import asyncio
+import contextlib
 import json
 import re
 
@@ -35,7 +36,10 @@ SCOPE = {
     "scheme": "https",
     "server": ("bot.example", 443),
     "client": ("192.0.2.1", 1),
-    "headers": [(b"authorization", b"Bearer " + KEY.encode()), (b"content-type", b"application/json")],
+    "headers": [
+        (b"authorization", b"Bearer " + KEY.encode()),
+        (b"content-type", b"application/json"),
+    ],
 }
 
 
@@ -204,10 +208,8 @@ async def test_a_bot_that_swallows_its_cancellation_is_not_asked_for_more():
     class Stubborn(fp.PoeBot):
         async def get_response(self, request):
             for number in range(1000):
-                try:
+                with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(0.05)
-                except asyncio.CancelledError:
-                    pass
                 yield fp.PartialResponse(text=str(number))
 
     messages = await answer(App([Stubborn(access_key=KEY)]), gone_after=2)

@@ -39,8 +39,15 @@ class Run:
         self.port = port
         self.output = ""
         command = [sys.executable, "-m", "local.run", "--port", str(port), "--bot-file", bot_file]
+        # Without PYTHONUNBUFFERED: what is printed has to arrive through a pipe all the same.
+        shell = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=shell,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment
 
@@ -651,6 +652,7 @@ def test_nothing_heavy_is_imported_on_the_way():
     with serving(SECRET) as server:
         run = subprocess.run(
             [sys.executable, "-c", script, ARN, json.dumps(environ(server.url))],
+            cwd=Path(__file__).parents[1],
             capture_output=True,
             text=True,
             check=True,

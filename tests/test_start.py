@@ -38,7 +38,11 @@ async def init_error(package, python, environment=None):
 @pytest.mark.parametrize(
     ("source", "kind", "words"),
     [
-        ("import missing_module", "Runtime.ModuleNotFoundError", "No module named 'missing_module'"),
+        (
+            "import missing_module",
+            "Runtime.ModuleNotFoundError",
+            "No module named 'missing_module'",
+        ),
         ("import os\nos.environ['OPENAI_API_KEY']", "Runtime.KeyError", "OPENAI_API_KEY"),
         ("raise SystemExit(0)", "Runtime.SystemExit", "SystemExit"),
         ("bot = None", "Runtime.BadBot", "has to end with `bot = …`"),

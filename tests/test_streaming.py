@@ -11,7 +11,11 @@ from tests.support_runtime_api import function_url_event
 
 pytestmark = pytest.mark.anyio
 
-START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain")],
+}
 
 
 class Recorded:
@@ -23,7 +27,8 @@ class Recorded:
         self.ended = False
 
     async def write(self, data: bytes) -> None:
-        assert data and not self.ended
+        assert data
+        assert not self.ended
         self.writes.append(data)
 
     def end(self) -> None:

@@ -33,7 +33,9 @@ def test_nothing_is_echoed_where_no_invocation_id_came():
     assert Invocation.parse(NEXT, b"").echo == []
 
 
-@pytest.mark.parametrize("left", [NEXT[:1], NEXT[1:], [NEXT[0], (b"lambda-runtime-deadline-ms", b"soon")]])
+@pytest.mark.parametrize(
+    "left", [NEXT[:1], NEXT[1:], [NEXT[0], (b"lambda-runtime-deadline-ms", b"soon")]]
+)
 def test_next_without_id_or_deadline_is_refused(left):
     with pytest.raises(ValueError, match="without a usable"):
         Invocation.parse(left, b"")
@@ -61,10 +63,13 @@ def test_chunks_are_framed_as_http_says():
 def test_a_failure_becomes_the_two_trailers():
     failure = Failure("ValueError", "the bot failed", ("bot.py:1 in f",))
     body = base64.b64encode(failure.document).decode()
-    assert wire.encode_last_chunk(failure.trailers) == (
-        "0\r\nLambda-Runtime-Function-Error-Type: ValueError\r\n"
-        f"Lambda-Runtime-Function-Error-Body: {body}\r\n\r\n"
-    ).encode()
+    assert (
+        wire.encode_last_chunk(failure.trailers)
+        == (
+            "0\r\nLambda-Runtime-Function-Error-Type: ValueError\r\n"
+            f"Lambda-Runtime-Function-Error-Body: {body}\r\n\r\n"
+        ).encode()
+    )
     assert json.loads(failure.document) == {
         "errorType": "ValueError",
         "errorMessage": "the bot failed",
