@@ -44,11 +44,8 @@ def main(environ: MutableMapping[str, str]) -> int:
         environ.get("LAMBDA_TASK_ROOT", os.getcwd()),
         environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"),
     )
-    secret = None
-    if arn := environ.get("ACCESS_KEY_SECRET_ARN"):
-        # Before the heavy imports: the network's time is then nobody's.
-        secret = SecretReader(arn, environ)
-        secret.start()
+    # Before the heavy imports: the network's time is then nobody's.
+    secret = SecretReader.started(environ)
     return asyncio.run(_serve(address, environ, secret))
 
 
@@ -83,7 +80,7 @@ async def _start(
     from handler.lifespan import lifespan
     from handler.loop import Context, Loop
 
-    app = load(environ, secret.text if secret else _no_secret)
+    app = load(environ, secret)
     state = await stack.enter_async_context(lifespan(app))
     context = Context(
         environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
@@ -102,10 +99,6 @@ def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
             f"AWS_LAMBDA_MAX_CONCURRENCY is {concurrency!r}: this runtime serves one invocation "
             "at a time, so deploy it as a function without multi-concurrency"
         )
-
-
-def _no_secret() -> str:
-    raise AssertionError("only asked for where there is a secret")
 
 
 async def _report(api: "RuntimeAPI", error: BaseException) -> None:

@@ -6,24 +6,34 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import fastapi_poe as fp
 from fastapi import FastAPI
 
-from handler import access_key, guard, query
+from handler import access_key, guard, log, query
+from handler.cached_secret import CachedSecret, Members
 from handler.guard import Refusal
+from handler.secrets_manager import ARN_VARIABLE, SecretUnreadable
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-SECRET_ARN = "ACCESS_KEY_SECRET_ARN"
 # A person's key, which fastapi_poe would take for an access key.
 POE_API_KEY = "POE_API_KEY"
 
 logger = logging.getLogger(__name__)
+
+
+class Secret(Protocol):
+    """Where the key is kept: `secrets_manager.SecretReader`."""
+
+    arn: str
+
+    def text(self) -> str: ...
+    def fresh_text(self) -> str: ...
 
 
 class BadBot(Exception):
@@ -33,8 +43,12 @@ class BadBot(Exception):
 class App:
     """`bots` on different paths, each with its access key."""
 
-    def __init__(self, bots: Sequence[fp.PoeBot]) -> None:
+    def __init__(self, bots: Sequence[fp.PoeBot], secret: CachedSecret | None = None) -> None:
         self._bots = {bot.path: bot for bot in bots}
+        self._secret = secret
+        for bot in bots:
+            # On the object: fastapi_poe calls it there for every exception that a bot raises.
+            bot.error_event = _discreet(bot.error_event)  # type: ignore[method-assign]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -49,8 +63,8 @@ class App:
             await _refuse(refusal, send)
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(bot, scope)
         key = bot.access_key or ""
-        guard.check_key(scope["headers"], key)
         body = await guard.read_body(scope["headers"], receive)
         document = guard.parse(body)
         scope.get("state", {})["type"] = document["type"]
@@ -62,6 +76,21 @@ class App:
             cleaned = json.dumps(document).encode()
             await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
 
+    async def _authorize(self, bot: fp.PoeBot, scope: Scope) -> None:
+        """Raise `Refusal` unless the request has the key, as it is now."""
+        if self._secret is None:
+            return guard.check_key(scope["headers"], bot.access_key or "")
+        failures = self._secret.failures
+        await self._secret.freshen()
+        try:
+            guard.check_key(scope["headers"], bot.access_key or "")
+        except Refusal:
+            if not await self._secret.read_again():
+                raise
+            guard.check_key(scope["headers"], bot.access_key or "")
+        finally:
+            scope.get("state", {})["secret_read_failures"] = self._secret.failures - failures
+
     @cached_property
     def _rest(self) -> FastAPI:
         """Built at its first use: a query, which is what most starts are for, never needs it."""
@@ -70,14 +99,16 @@ class App:
             return fp.make_app([*self._bots.values()], app=FastAPI(openapi_url=None))
 
 
-def load(environ: MutableMapping[str, str], read_secret: Callable[[], str]) -> App:
-    """The app of `handler/bot.py`, with its key from the secret that `environ` names or, without
-    one, from `environ` itself. The secret's members are in `environ` before the bot is imported.
+def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
+    """The app of `handler/bot.py`, with its key from the secret or, without one, from `environ`.
+    The secret's members are in `environ` before the bot is imported.
 
-    Raises `BadBot`, `BadKey`, what `read_secret` raises, and whatever importing the bot does.
+    Raises `BadBot`, `BadKey`, `SecretUnreadable`, and whatever importing the bot does.
     """
-    if arn := environ.get(SECRET_ARN):
-        environ.update(access_key.parse_members(read_secret(), arn))
+    members: dict[str, str] = {}
+    if secret:
+        members = access_key.parse_members(secret.text(), secret.arn)
+        environ.update(members)
     if environ.pop(POE_API_KEY, None):
         logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
     bots = _bots(importlib.import_module("handler.bot"))
@@ -86,15 +117,37 @@ def load(environ: MutableMapping[str, str], read_secret: Callable[[], str]) -> A
     for bot in bots:
         if bot.access_key is None:
             raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
-        bot.access_key = access_key.check_key(bot.access_key, f"the bot on path {bot.path}")
-    return App(bots)
+        bot.access_key = _checked(bot, bot.access_key)
+    return App(bots, _followed(bots, secret, members) if secret else None)
+
+
+def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
+    """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
+    its members gets that member's new value."""
+    names = {value.strip(): name for name, value in members.items()}
+    sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
+
+    def read() -> Members:
+        return access_key.parse_members(secret.fresh_text(), secret.arn)
+
+    def follow(members: Members) -> None:
+        # All are looked at before any changes.
+        keys = [(bot, _checked(bot, members[name])) for bot, name in sources if name in members]
+        for bot, key in keys:
+            bot.access_key = key
+
+    return CachedSecret(read, follow, telling=(access_key.BadKey, SecretUnreadable))
+
+
+def _checked(bot: fp.PoeBot, key: str) -> str:
+    return access_key.check_key(key, f"the bot on path {bot.path}")
 
 
 def _key(environ: MutableMapping[str, str]) -> str:
     key = environ.get(access_key.KEY)
     if key is None:
         raise access_key.BadKey(
-            f"there is no access key: set {SECRET_ARN} (`make deploy` does) or {access_key.KEY}"
+            f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {access_key.KEY}"
         )
     return access_key.check_key(key, access_key.KEY)
 
@@ -134,6 +187,18 @@ def _no_settings_sync(bots: Sequence[fp.PoeBot] | Any) -> Iterator[None]:
         fastapi_poe_logger.disabled = False
         for bot, name in names:
             bot.bot_name = name
+
+
+def _discreet(error_event: Callable[..., Any]) -> Callable[..., Any]:
+    """`PoeBot.error_event`, which tells Poe of an exception no more than what to look for in the
+    log: an exception's text can hold a key or another user's message."""
+
+    def discreet(text: str | None = None, *, raw_response: object = None, **more: Any) -> Any:
+        if isinstance(raw_response, BaseException):
+            raw_response = f"{type(raw_response).__name__}, request {log.request_id.get()}"
+        return error_event(text, raw_response=raw_response, **more)
+
+    return discreet
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

@@ -5,7 +5,7 @@ The convention of such servers wants the start at import.
 
 import os
 
-from handler import secrets_manager
-from handler.app import SECRET_ARN, load
+from handler.app import load
+from handler.secrets_manager import SecretReader
 
-app = load(os.environ, lambda: secrets_manager.read(os.environ[SECRET_ARN], os.environ))
+app = load(os.environ, SecretReader.started(os.environ))

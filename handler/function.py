@@ -8,10 +8,10 @@ import os
 
 from mangum import Mangum
 
-from handler import secrets_manager
-from handler.app import SECRET_ARN, load
+from handler.app import load
+from handler.secrets_manager import SecretReader
 
-app = load(os.environ, lambda: secrets_manager.read(os.environ[SECRET_ARN], os.environ))
+app = load(os.environ, SecretReader.started(os.environ))
 
 # Mangum would run startup and shutdown around every request.
 handler = Mangum(app, lifespan="off")

@@ -7,6 +7,7 @@ and `level`, or Lambda takes it for INFO, whatever it is.
 import json
 import logging
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,19 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [_Handler()]
     root.setLevel(LEVELS.get(level.upper(), logging.INFO))
+    _take_over_what_python_prints()
+
+
+def _take_over_what_python_prints() -> None:
+    """What nobody catches goes the same way: Python would print it with its text."""
+    logger = logging.getLogger("handler")
+
+    def uncaught(error: BaseException | None, where: str) -> None:
+        logger.error("an exception that nobody caught in %s", where, exc_info=error)
+
+    sys.excepthook = lambda kind, error, traceback: uncaught(error, "the main thread")
+    threading.excepthook = lambda thrown: uncaught(thrown.exc_value, "a thread")
+    sys.unraisablehook = lambda thrown: uncaught(thrown.exc_value, "a clean-up")
 
 
 class _Handler(logging.Handler):

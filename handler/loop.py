@@ -1,16 +1,19 @@
 """One invocation after another: stream it, or report why not."""
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from handler import log, wire
-from handler.report import Outcome, Refusals, Report
+from handler import log, report, wire
+from handler.report import Outcome
 from handler.runtime_api import RuntimeAPI
 from handler.streaming import App, Cycle, State
+from handler.watchdog import Watchdog
 from handler.wire import BadEvent, Failure, Invocation, NotAFunctionURLEvent
 
 logger = logging.getLogger(__name__)
@@ -43,53 +46,88 @@ class Context:
         return max(0, self.deadline_ms - int(time.time() * 1000))
 
 
-@dataclass
+# Seconds before Lambda's deadline. A query ends itself 1 s before it (query.LAMBDA_MARGIN).
+APP_MARGIN = 0.7  # any other request is cancelled
+WATCHDOG_MARGIN = 0.4  # the process says its last word and ends
+
+DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An invocation on its way."""
+
+    invocation: Invocation
+    cycle: Cycle
+    cold_start: bool
+    started: float  # seconds, of time.perf_counter
+
+
 class Loop:
     """Serves `app` for as long as `api` has invocations, all of them on one event loop:
-    sse-starlette leaves tasks behind that are bound to theirs."""
+    sse-starlette leaves tasks behind that are bound to theirs.
 
-    api: RuntimeAPI
-    app: App
-    context: Context
-    state: dict[str, Any]  # the lifespan's; each request gets a copy
-    _cold: bool = field(default=True, init=False)
-    _refusals: Refusals = field(default_factory=Refusals, init=False)
+    `context` holds what is the same for every invocation, `state` is the lifespan's.
+    """
+
+    def __init__(self, api: RuntimeAPI, app: App, context: Context, state: dict[str, Any]) -> None:
+        self._api, self._app, self._context, self._state = api, app, context, state
+        self._reporter = report.Reporter(context.function_name)
+        self._watchdog = Watchdog(self._give_up)
+        self._current: Exchange | None = None
+        self._cold = True
 
     async def run(self) -> None:
         """Raises `RuntimeAPIError` when no more invocations can be had; never returns."""
+        self._watchdog.start()
         while True:
-            invocation = await self.api.next()
+            invocation = await self._api.next()
             _set_trace_id(invocation.trace_id)
             log.request_id.set(invocation.request_id)
             await self._serve(invocation)
             self._cold = False
 
     async def _serve(self, invocation: Invocation) -> None:
-        started = time.perf_counter()
         try:
-            event = wire.parse_event(invocation.event)
-            cycle = Cycle(
-                event,
-                self.context.of(invocation),
-                dict(self.state),
-                lambda: self.api.stream(invocation),
-            )
-            failure = await self._run(cycle)
-            delivered = await _deliver(self._finish(invocation, cycle, failure))
-            self._report(cycle, _outcome(cycle, failure, delivered), started)
+            exchange = self._begin(invocation)
         except NotAFunctionURLEvent as error:
             logger.warning("%s: answered without the bot", error)
-            await _deliver(self.api.respond(invocation, _not_for_us(error)))
+            await _deliver(self._api.respond(invocation, _not_for_us(error)))
         except BadEvent as error:
             logger.warning("%s: refused", error)
             await _deliver(self._refuse(invocation, error))
+        else:
+            self._current = exchange
+            self._watchdog.arm(invocation.deadline_ms / 1000 - WATCHDOG_MARGIN)
+            failure = await self._run(exchange.cycle)
+            delivered = await _deliver(self._finish(exchange, failure))
+            self._watchdog.disarm()
+            self._report(exchange, _outcome(exchange.cycle, failure, delivered))
+
+    def _begin(self, invocation: Invocation) -> Exchange:
+        """Raises `BadEvent`."""
+        started = time.perf_counter()
+        cycle = Cycle(
+            wire.parse_event(invocation.event),
+            self._context.of(invocation),
+            dict(self._state),
+            lambda: self._api.stream(invocation),
+        )
+        return Exchange(invocation, cycle, self._cold, started)
 
     async def _run(self, cycle: Cycle) -> Failure | None:
         """Run the app to its end. Gives what went wrong, if anything did."""
+        left = cycle.scope["aws.context"].get_remaining_time_in_millis() / 1000
+        limit = asyncio.timeout(left - APP_MARGIN)
         try:
-            await self.app(cycle.scope, cycle.receive, cycle.send)
-        except (Exception, SystemExit) as error:
+            async with limit:
+                await self._app(cycle.scope, cycle.receive, cycle.send)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if _is_cancelled(error):
+                raise
             logger.error("the ASGI app failed", exc_info=error)
+            if limit.expired():
+                return DEADLINE
             kind = type(error).__name__
             return Failure(kind, f"the bot failed ({kind}): see the log", log.stack_of(error))
         if cycle.state in (State.REQUEST, State.RESPONSE):
@@ -97,50 +135,57 @@ class Loop:
             return Failure("IncompleteResponse", "the bot returned before its response was whole")
         return None
 
-    async def _finish(self, invocation: Invocation, cycle: Cycle, failure: Failure | None) -> None:
+    async def _finish(self, exchange: Exchange, failure: Failure | None) -> None:
         """End the answer: as a whole, as a cut one, or as a failure of which nothing was sent."""
-        if cycle.stream is None:
-            await self.api.fail(invocation, failure or Failure("NoResponse", "there is no answer"))
-            return
-        if failure and cycle.state is State.RESPONSE:
-            cycle.stream.fail(failure)
-        await cycle.stream.accepted()
+        stream = exchange.cycle.stream
+        if failure and stream is None:
+            await self._api.fail(exchange.invocation, failure)
+        elif stream:
+            if failure and exchange.cycle.state is State.RESPONSE:
+                stream.fail(failure)
+            await stream.accepted()
+
+    def _give_up(self) -> None:
+        """In the watchdog's thread: nothing else will end this invocation before its deadline."""
+        exchange = self._current
+        assert exchange, "armed without an invocation"
+        log.request_id.set(exchange.invocation.request_id)
+        logger.critical("the bot cannot be stopped: this process ends, another one takes over")
+        cycle = exchange.cycle
+        with suppress(OSError):
+            if cycle.stream is None:
+                self._api.fail_now(exchange.invocation, DEADLINE)
+            elif cycle.state is State.RESPONSE:
+                cycle.stream.fail_now(DEADLINE)
+        self._report(exchange, Outcome.DEADLINE)
+        os._exit(1)  # no clean-up could get past a bot that blocks
 
     async def _refuse(self, invocation: Invocation, error: BadEvent) -> None:
-        stream = await self.api.stream(invocation)
+        stream = await self._api.stream(invocation)
         await stream.write(wire.encode_prelude(400, {"content-type": "application/json"}, None))
         await stream.write(wire.PRELUDE_END)
         await stream.write(wire.encode_reason(error))
         stream.end()
         await stream.accepted()
 
-    def _report(self, cycle: Cycle, outcome: Outcome, started: float) -> None:
-        now, state = time.time(), cycle.scope["state"]
-        query = state.get("query", {})
-        if outcome is Outcome.REFUSED:
-            self._refusals.count()
-            if not self._refusals.due(now):
-                return
-        metrics: dict[str, float] = {}
-        if query:
-            metrics["Answers"] = 1
-        if query.get("events"):
-            metrics["FirstEventTime"] = round((query["first_event"] - started) * 1000, 1)
-        if outcome is Outcome.BOT_ERROR:
-            metrics["BotErrors"] = max(query.get("errors", 0), 1)
-        if refused := self._refusals.take(now):
-            metrics["Refused"] = refused
-        report = Report(
-            self.context.function_name,
-            state.get("type", "other"),
+    def _report(self, exchange: Exchange, outcome: Outcome) -> None:
+        now, state, stream = time.time(), exchange.cycle.scope["state"], exchange.cycle.stream
+        tally, started = state.get("query"), exchange.started
+        first = tally and tally.events and (tally.first_event - started) * 1000
+        done = report.Invocation(
             outcome,
-            self._cold,
-            (time.perf_counter() - started) * 1000,
-            query.get("events", 0),
-            cycle.stream.size if cycle.stream else 0,
-            metrics,
+            duration=(time.perf_counter() - started) * 1000,
+            first_event=first or None,
+            bytes=stream.size if stream else 0,
+            cold_start=exchange.cold_start,
+            type=state.get("type", "other"),
+            events=tally.events if tally else 0,
+            errors=tally.errors if tally else 0,
+            is_answer=tally is not None,
+            secret_read_failures=state.get("secret_read_failures", 0),
         )
-        log.write("INFO", report.fields(now), now=now)
+        if fields := self._reporter.fields(done, now):
+            log.write("INFO", fields, now=now)
 
 
 async def _deliver(answer: Awaitable[None]) -> bool:
@@ -155,11 +200,21 @@ async def _deliver(answer: Awaitable[None]) -> bool:
 
 def _outcome(cycle: Cycle, failure: Failure | None, delivered: bool) -> Outcome:
     state = cycle.scope["state"]
+    tally = state.get("query")
     if not delivered:
         return Outcome.RUNTIME_ERROR
-    if failure or state.get("query", {}).get("errors"):
+    if failure is DEADLINE or (tally and tally.late):
+        return Outcome.DEADLINE
+    if failure or (tally and tally.errors):
         return Outcome.BOT_ERROR
     return Outcome.REFUSED if "refused" in state else Outcome.DONE
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether the loop itself is to stop: an app that awaits a cancelled task of its own raises
+    the same error."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _not_for_us(error: NotAFunctionURLEvent) -> dict[str, Any]:

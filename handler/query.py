@@ -5,8 +5,13 @@ shorter: no routing, no second parse of the body, no task group, no lock around 
 """
 
 import asyncio
+import enum
+import json
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, cast
@@ -21,6 +26,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+logger = logging.getLogger(__name__)
+
 HEADERS = [
     (b"cache-control", b"no-store"),
     (b"connection", b"keep-alive"),
@@ -31,53 +38,147 @@ SEPARATOR = EventSourceResponse.DEFAULT_SEPARATOR
 PING_SECONDS = EventSourceResponse.DEFAULT_PING_INTERVAL
 
 
+# Poe gives up at 600 s on its own clock, which runs before ours: through the network, and through
+# a cold start of up to 10 s.
+POE_SECONDS = 600 - 12
+LAMBDA_MARGIN = 1.0  # seconds before Lambda's deadline
+MOST_EVENTS = 10_000  # Poe's limits for one response
+MOST_CHARACTERS = 100_000
+
+
+class Stop(enum.Enum):
+    """Why an answer was cut short."""
+
+    GONE = enum.auto()  # the client went away
+    LATE = enum.auto()  # Lambda's deadline, or Poe's limit, is near
+
+
+@dataclass
+class Tally:
+    """What of an answer was sent."""
+
+    events: int = 0
+    errors: int = 0
+    characters: int = 0  # of text
+    first_event: float = 0  # seconds, of time.perf_counter
+    late: bool = False
+
+    def count(self, event: Any) -> None:
+        if not self.events:
+            self.first_event = time.perf_counter()
+        self.events += 1
+        kind = event.event if isinstance(event, ServerSentEvent) else None
+        if kind in ("text", "replace_response"):
+            self.characters += _length(event.data)
+        elif kind == "error":
+            self.errors += 1
+
+    def warn(self) -> None:
+        """Say so in the log when Poe will not have taken all of it."""
+        if self.events > MOST_EVENTS or self.characters > MOST_CHARACTERS:
+            logger.warning(
+                "an answer had %d events and %d characters of text: Poe takes %d and %d",
+                self.events,
+                self.characters,
+                MOST_EVENTS,
+                MOST_CHARACTERS,
+            )
+
+
+def _length(data: Any) -> int:
+    """Characters of text in `{"text": "…"}`, without parsing what has no escape in it."""
+    if not isinstance(data, str):
+        return 0
+    if "\\" not in data:
+        return max(0, len(data) - len('{"text": ""}'))
+    try:
+        return len(json.loads(data)["text"])
+    except (ValueError, LookupError, TypeError):
+        return 0
+
+
 async def answer(
     bot: fp.PoeBot, query: fp.QueryRequest, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Send the bot's events as one ASGI response, each in a body message of its own.
 
     `receive` has its body still to give, for a bot that looks at `context.http_request`. When the
-    client goes away the bot is cancelled. Counts into `scope["state"]["query"]`, where a state is:
-    `events`, `errors`, and the clock of the first event in seconds (`time.perf_counter`).
+    client goes away the bot is cancelled; when time runs out too, and then the answer ends as
+    Poe's protocol wants it. Puts a `Tally` into `scope["state"]["query"]`, where a state is.
     """
     request = Request(scope, receive)
     await request.body()
-    counts = {"events": 0, "errors": 0, "first_event": 0.0}
-    scope.get("state", {})["query"] = counts
+    tally = Tally()
+    scope.get("state", {})["query"] = tally
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    events = bot.handle_query(query, fp.RequestContext(http_request=request))
-    with Client(receive, send) as client:
-        try:
-            async for event in events:
-                data = ensure_bytes(event, SEPARATOR)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                _count(counts, event)
-                if client.gone:  # a bot that swallowed its cancellation is not asked again
+
+    async def send_event(event: Any, data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        tally.count(event)
+
+    events = _to_the_end(bot, query, fp.RequestContext(http_request=request))
+    with Client(receive, send, _seconds_left(scope)) as client:
+        async with aclosing(events):
+            async for event, data in events:
+                await send_event(event, data)
+                if client.stopped:  # a bot that swallowed its cancellation is not asked again
                     break
-        finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
-    if not client.gone:
+    if client.stopped is Stop.LATE:
+        tally.late = True
+        for event in (
+            bot.error_event("The bot ran out of time.", allow_retry=True),
+            bot.done_event(),
+        ):
+            await send_event(event, event.encode())
+    if client.stopped is not Stop.GONE:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    tally.warn()
 
 
-def _count(counts: dict[str, float], event: Any) -> None:
-    if not counts["events"]:
-        counts["first_event"] = time.perf_counter()
-    counts["events"] += 1
-    counts["errors"] += isinstance(event, ServerSentEvent) and event.event == "error"
+async def _to_the_end(
+    bot: fp.PoeBot, query: fp.QueryRequest, context: fp.RequestContext
+) -> AsyncGenerator[tuple[Any, bytes]]:
+    """The bot's events and their bytes. What it raises past fastapi_poe, such as `sys.exit`, ends
+    them properly."""
+    try:
+        async for event in bot.handle_query(query, context):
+            yield event, ensure_bytes(event, SEPARATOR)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if _is_cancelled(error):
+            raise
+        logger.error("the bot failed", exc_info=error)
+        text = "The bot encountered an unexpected issue."
+        failed = bot.error_event(text, raw_response=error, allow_retry=False)
+        for event in (failed, bot.done_event()):
+            yield event, event.encode()
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether this task was told to stop: a bot that awaits a cancelled task of its own raises
+    the same error."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _seconds_left(scope: Scope) -> float:
+    """For the bot: until Poe's limit or Lambda's deadline, with the margin for an ending."""
+    context = scope.get("aws.context")
+    if context is None:
+        return POE_SECONDS
+    left: float = context.get_remaining_time_in_millis() / 1000 - LAMBDA_MARGIN
+    return max(0.0, min(POE_SECONDS, left))
 
 
 class Client:
     """Whoever asked: kept awake by a comment every 15 s, and watched.
 
-    When it goes away the task that entered is cancelled, and the cancellation ends here, as
-    `asyncio.timeout` ends its own.
+    When it goes away, or after `seconds`, the task that entered is cancelled, and the cancellation
+    ends here, as `asyncio.timeout` ends its own.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self.gone = False
-        self._receive, self._send = receive, send
+    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
+        self.stopped: Stop | None = None
+        self._receive, self._send, self._seconds = receive, send, seconds
         self._loop = asyncio.get_running_loop()
         self._ping: asyncio.Task[None] | None = None
 
@@ -86,6 +187,7 @@ class Client:
         self._cancelling = self._task.cancelling()
         self._watch = self._loop.create_task(self._until_gone())
         self._timer = self._loop.call_later(PING_SECONDS, self._start_ping)
+        self._end = self._loop.call_later(self._seconds, self._stop, Stop.LATE)
         return self
 
     def __exit__(
@@ -95,10 +197,11 @@ class Client:
         traceback: TracebackType | None,
     ) -> bool:
         self._timer.cancel()
+        self._end.cancel()
         self._watch.cancel()
         if self._ping:
             self._ping.cancel()
-        if not self.gone:
+        if not self.stopped:
             return False
         ours = self._task.uncancel() <= self._cancelling
         return ours and kind is asyncio.CancelledError
@@ -106,8 +209,12 @@ class Client:
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone = True
-        self._task.cancel()
+        self._stop(Stop.GONE)
+
+    def _stop(self, why: Stop) -> None:
+        if not self.stopped:
+            self.stopped = why
+            self._task.cancel()
 
     def _start_ping(self) -> None:
         # A task only when one is due: bots that answer within 15 s never pay for it.

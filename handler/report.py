@@ -4,6 +4,7 @@ Source: AWS, "Specification: Embedded metric format". One dimension and six metr
 cost money for each combination.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -29,46 +30,6 @@ class Outcome(StrEnum):
     RUNTIME_ERROR = "runtime_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    function_name: str
-    type: str  # of the Poe request, or "other"
-    outcome: Outcome
-    cold_start: bool
-    duration_ms: float
-    events: int
-    bytes: int
-    metrics: dict[str, float]  # those of UNITS that have a value
-
-    def fields(self, now: float) -> dict[str, Any]:
-        """The line's members. `now`: seconds since the epoch."""
-        return {
-            # CloudWatch takes a directive without a metric for a broken one.
-            **({"_aws": self._directive(now)} if self.metrics else {}),
-            "FunctionName": self.function_name,
-            "type": self.type,
-            "outcome": self.outcome,
-            "cold_start": self.cold_start,
-            "duration_ms": round(self.duration_ms, 1),
-            "events": self.events,
-            "bytes": self.bytes,
-            **self.metrics,
-        }
-
-    def _directive(self, now: float) -> dict[str, Any]:
-        """Which members of the line are metrics, and of what."""
-        return {
-            "Timestamp": int(now * 1000),
-            "CloudWatchMetrics": [
-                {
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [["FunctionName"]],
-                    "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in self.metrics],
-                }
-            ],
-        }
-
-
 class Refusals:
     """Refused requests, written at most once a minute, so that a flood costs no log lines."""
 
@@ -91,3 +52,74 @@ class Refusals:
         if pending:
             self._written = now
         return pending
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What one invocation did. Times in ms."""
+
+    outcome: Outcome
+    duration: float
+    first_event: float | None  # since the invocation's start; None without an event
+    bytes: int
+    cold_start: bool
+    type: str = "other"  # of the Poe request
+    events: int = 0
+    errors: int = 0
+    is_answer: bool = False
+    secret_read_failures: int = 0
+
+
+class Reporter:
+    """Turns invocations into lines. A refused one may have to wait for the next line."""
+
+    def __init__(self, function_name: str) -> None:
+        self._function_name = function_name
+        self._refusals = Refusals()
+
+    def fields(self, invocation: Invocation, now: float) -> dict[str, Any] | None:
+        """The line's members, or none if there is no line. `now`: seconds since the epoch."""
+        if invocation.outcome is Outcome.REFUSED:
+            self._refusals.count()
+            if not self._refusals.due(now) and not invocation.secret_read_failures:
+                return None
+        metrics = self._metrics(invocation, now)
+        return {
+            # CloudWatch takes a directive without a metric for a broken one.
+            **({"_aws": _directive(metrics, now)} if metrics else {}),
+            "FunctionName": self._function_name,
+            "type": invocation.type,
+            "outcome": invocation.outcome,
+            "cold_start": invocation.cold_start,
+            "duration_ms": round(invocation.duration, 1),
+            "events": invocation.events,
+            "bytes": invocation.bytes,
+            **metrics,
+        }
+
+    def _metrics(self, invocation: Invocation, now: float) -> dict[str, float]:
+        """Those of `UNITS` that have something to say."""
+        failed = invocation.outcome is Outcome.BOT_ERROR
+        values = {
+            "Answers": int(invocation.is_answer),
+            "FirstEventTime": invocation.first_event and round(invocation.first_event, 1),
+            "BotErrors": max(invocation.errors, int(failed)),
+            "DeadlineEndings": int(invocation.outcome is Outcome.DEADLINE),
+            "Refused": self._refusals.take(now),
+            "SecretReadFailures": invocation.secret_read_failures,
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def _directive(metrics: Iterable[str], now: float) -> dict[str, Any]:
+    """Which members of the line are metrics, and of what."""
+    return {
+        "Timestamp": int(now * 1000),
+        "CloudWatchMetrics": [
+            {
+                "Namespace": NAMESPACE,
+                "Dimensions": [["FunctionName"]],
+                "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in metrics],
+            }
+        ],
+    }

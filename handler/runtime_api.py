@@ -7,6 +7,8 @@ CPU for each event. Source: AWS, "Using the Lambda runtime API for custom runtim
 import asyncio
 import json
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,7 @@ from handler.wire import Failure, Headers, Invocation
 logger = logging.getLogger(__name__)
 
 ACCEPTED = 202
+LAST_WORD_SECONDS = 0.2  # for each step of what is told while the event loop is stuck
 LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
 # Seconds between the attempts at `next`; after the last one the process gives its place up.
 NEXT_RETRIES = (0.05, 0.2, 0.5, 1.0)
@@ -123,6 +126,18 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         self._transport.close()
 
+    def write_now(self, data: bytes) -> None:
+        """Write from another thread, while the event loop is stuck; wait for the answer a moment.
+
+        Raises `OSError` where a frame is only half out: nothing can be told any more then.
+        """
+        if self._transport.get_write_buffer_size():
+            raise BlockingIOError("a frame is only half out")
+        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
+            own.settimeout(LAST_WORD_SECONDS)
+            own.sendall(data)
+            own.recv(1)
+
 
 class ResponseStream:
     """One invocation's streamed answer. Bytes leave as they are written, a frame for each write."""
@@ -143,6 +158,10 @@ class ResponseStream:
     def fail(self, failure: Failure) -> None:
         """End a body that cannot be completed: the trailers mark the invocation as failed."""
         self._connection.write(wire.encode_last_chunk(failure.trailers))
+
+    def fail_now(self, failure: Failure) -> None:
+        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
+        self._connection.write_now(wire.encode_last_chunk(failure.trailers))
 
     async def accepted(self) -> None:
         """Wait for the answer to the whole; anything but 202 is logged."""
@@ -222,9 +241,18 @@ class RuntimeAPI:
 
     async def fail(self, invocation: Invocation, failure: Failure) -> None:
         """Report an invocation that failed before anything of its answer was sent."""
-        headers = [(wire.ERROR_TYPE, failure.type), *invocation.echo]
         path = f"invocation/{invocation.request_id}/error"
-        await self._post(path, failure.document, headers)
+        await self._post(path, failure.document, self._error_head(invocation, failure))
+
+    def fail_now(self, invocation: Invocation, failure: Failure) -> None:
+        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
+        path = f"invocation/{invocation.request_id}/error"
+        request = self._document_request(
+            path, failure.document, self._error_head(invocation, failure)
+        )
+        with socket.create_connection((self._host, self._port), LAST_WORD_SECONDS) as own:
+            own.sendall(b"".join(filter(None, map(h11.Connection(h11.CLIENT).send, request))))
+            own.recv(1)
 
     async def fail_init(self, failure: Failure) -> None:
         """Report a start that failed; the process ends after it."""
@@ -233,16 +261,24 @@ class RuntimeAPI:
     async def _post(self, path: str, body: bytes, headers: Headers) -> None:
         connection = await self._connect()
         try:
-            length = ("Content-Length", str(len(body)))
-            kind = ("Content-Type", "application/json")
-            connection.send(
-                self._request("POST", path, [kind, length, ("Connection", "close"), *headers])
-            )
-            connection.send(h11.Data(body))
-            connection.send(h11.EndOfMessage())
+            for event in self._document_request(path, body, headers):
+                connection.send(event)
             _log_refusal(path.rpartition("/")[2], await connection.reply())
         finally:
             connection.close()
+
+    def _document_request(self, path: str, body: bytes, headers: Headers) -> list[h11.Event]:
+        head = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+            *headers,
+        ]
+        return [self._request("POST", path, head), h11.Data(body), h11.EndOfMessage()]
+
+    @staticmethod
+    def _error_head(invocation: Invocation, failure: Failure) -> Headers:
+        return [(wire.ERROR_TYPE, failure.type), *invocation.echo]
 
     def _request(self, method: str, path: str, headers: Headers) -> h11.Request:
         return h11.Request(

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 # All in seconds. Three attempts, and time to tell of their failure, fit into Lambda's 10 s for a
@@ -27,7 +27,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 TIMEOUT = 2.5  # for each step of an attempt: to connect, to agree on TLS, to get an answer
 PAUSES = (0, 0.1, 0.4)  # before each attempt
 TIME_LIMIT = 8.5  # for everything, whatever a resolver or a dripping server does
+FRESH_TIME_LIMIT = 3.0  # where a user waits for it, who would wait 5 for a first word
 
+ARN_VARIABLE = "ACCESS_KEY_SECRET_ARN"
 TARGET = "secretsmanager.GetSecretValue"
 ARN = re.compile(r"arn:[a-z-]+:secretsmanager:(?P<region>[a-z0-9-]+):\d*:secret:.+")
 DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
@@ -52,18 +54,33 @@ class _Retry(Exception):
 
 
 class SecretReader(threading.Thread):
-    """Reads the secret in the background, while the interpreter imports."""
+    """Reads the secret `arn` in the background, while the interpreter imports. Region, endpoint,
+    credentials, certificates and proxy come from `environ`, under the names of AWS's SDKs."""
 
-    def __init__(self, arn: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, arn: str, environ: Mapping[str, str], time_limit: float = TIME_LIMIT
+    ) -> None:
         super().__init__(name="secret", daemon=True)
-        self._arn, self._environ = arn, dict(environ)
-        self._deadline = time.monotonic() + TIME_LIMIT
+        self.arn = arn
+        self._environ = dict(environ)
+        self._time_limit = time_limit
+        self._deadline = time.monotonic() + time_limit
         self._text = ""
         self._error: Exception | None = None
 
+    @classmethod
+    def started(cls, environ: Mapping[str, str]) -> Self | None:
+        """On its way to the secret that `environ` names, if it names one."""
+        arn = environ.get(ARN_VARIABLE)
+        if not arn:
+            return None
+        reader = cls(arn, environ)
+        reader.start()
+        return reader
+
     def run(self) -> None:
         try:
-            self._text = _ask_until_answered(self._arn, self._environ)
+            self._text = _ask_until_answered(self.arn, self._environ)
         except Exception as error:  # raised again where somebody waits for it
             self._error = error
 
@@ -71,18 +88,16 @@ class SecretReader(threading.Thread):
         """Wait for the secret's text, `TIME_LIMIT` at most. Raises `SecretUnreadable`."""
         self.join(max(0, self._deadline - time.monotonic()))
         if self.is_alive():
-            raise _unreachable(self._arn, f"no answer in {TIME_LIMIT} s")
+            raise _unreachable(self.arn, f"no answer in {self._time_limit} s")
         if self._error:
             raise self._error
         return self._text
 
-
-def read(arn: str, environ: Mapping[str, str]) -> str:
-    """The secret's current text. Region, endpoint, credentials, certificates and proxy come from
-    `environ`, under the names that AWS's SDKs use. Raises `SecretUnreadable`."""
-    reader = SecretReader(arn, environ)
-    reader.start()
-    return reader.text()
+    def fresh_text(self) -> str:
+        """The text as it is now, within `FRESH_TIME_LIMIT`. Raises `SecretUnreadable`."""
+        reader = SecretReader(self.arn, self._environ, FRESH_TIME_LIMIT)
+        reader.start()
+        return reader.text()
 
 
 def _ask_until_answered(arn: str, environ: Mapping[str, str]) -> str:

@@ -70,6 +70,8 @@ class LocalLambda:
     ) -> None:
         self.config = config
         self.url = ""
+        self.directory = Path()
+        """Holds the environments' own directories and the runtime's; removed at the end."""
         self.records: deque[InvocationRecord] = deque(maxlen=_RECORDS_KEPT)
         """The last invocations, in the order of their ends."""
         self._address = (host, port)

@@ -31,8 +31,22 @@ def bot_module(monkeypatch):
     return module
 
 
-def no_secret():
-    raise AssertionError("there is no secret to read")
+class Secret:
+    """Where the key is kept: each read gives what is there now, or raises it."""
+
+    arn = ARN
+
+    def __init__(self, members):
+        self.members = members
+        self.reads = 0
+
+    def text(self):
+        self.reads += 1
+        if isinstance(self.members, Exception):
+            raise self.members
+        return json.dumps(self.members)
+
+    fresh_text = text
 
 
 def client(app):
@@ -58,28 +72,24 @@ def query(**more):
 
 
 async def test_the_secrets_members_are_in_the_environment_before_the_bot_is_asked_for(bot_module):
-    environ = {"ACCESS_KEY_SECRET_ARN": ARN, "POE_ACCESS_KEY": "an old one"}
+    environ = {"POE_ACCESS_KEY": "an old one"}
     members = {"POE_ACCESS_KEY": f" {KEY}\n", "OPENAI_API_KEY": "o"}
     bot_module.bot = Bot()
-    app = load(environ, lambda: json.dumps(members))
+    app = load(environ, Secret(members))
     assert environ["OPENAI_API_KEY"] == "o"
     assert environ["POE_ACCESS_KEY"] == KEY
     assert (await post(app, query())).status_code == 200
 
 
 async def test_a_secret_that_cannot_be_read_is_no_reason_to_take_the_environments_key(bot_module):
-    def unreadable():
-        raise RuntimeError("no network")
-
     bot_module.bot = Bot()
-    environ = {"ACCESS_KEY_SECRET_ARN": ARN, "POE_ACCESS_KEY": KEY}
     with pytest.raises(RuntimeError, match="no network"):
-        load(environ, unreadable)
+        load({"POE_ACCESS_KEY": KEY}, Secret(RuntimeError("no network")))
 
 
 async def test_without_a_secret_the_environments_key_counts(bot_module):
     bot_module.bot = Bot()
-    app = load({"POE_ACCESS_KEY": KEY}, no_secret)
+    app = load({"POE_ACCESS_KEY": KEY}, None)
     assert (await post(app, query())).status_code == 200
 
 
@@ -87,13 +97,13 @@ async def test_without_a_secret_the_environments_key_counts(bot_module):
 async def test_a_server_without_a_proper_key_does_not_exist(bot_module, environ):
     bot_module.bot = Bot()
     with pytest.raises(BadKey):
-        load(environ, no_secret)
+        load(environ, None)
 
 
 async def test_a_persons_key_is_dropped(bot_module):
     bot_module.bot = Bot()
     environ = {"POE_ACCESS_KEY": KEY, "POE_API_KEY": "p" * 32}
-    app = load(environ, no_secret)
+    app = load(environ, None)
     assert "POE_API_KEY" not in environ
     assert (await post(app, query(), key="p" * 32)).status_code == 401
 
@@ -102,12 +112,12 @@ async def test_a_key_on_the_bot_object_is_checked_too(bot_module):
     """fastapi_poe takes any."""
     bot_module.bot = Bot(access_key="short")
     with pytest.raises(BadKey, match="path /"):
-        load({}, no_secret)
+        load({}, None)
 
 
 async def test_several_bots_each_have_their_key_and_path(bot_module):
     bot_module.bot = [Bot("/a", "a" * 32), Bot("/b", "b" * 32)]
-    app = load({}, no_secret)
+    app = load({}, None)
     assert (await post(app, query(), "a" * 32, "/a")).status_code == 200
     assert (await post(app, query(), "a" * 32, "/b")).status_code == 401
     assert (await post(app, query(), "b" * 32, "/b")).status_code == 200
@@ -129,12 +139,12 @@ async def test_several_bots_each_have_their_key_and_path(bot_module):
 async def test_what_is_no_bot_is_refused_with_the_cure(bot_module, bot, words):
     bot_module.bot = bot
     with pytest.raises(BadBot, match=words):
-        load({"POE_ACCESS_KEY": KEY}, no_secret)
+        load({"POE_ACCESS_KEY": KEY}, None)
 
 
 async def test_a_module_without_a_bot_is_refused(bot_module):
     with pytest.raises(BadBot, match="has to end with `bot = …`"):
-        load({"POE_ACCESS_KEY": KEY}, no_secret)
+        load({"POE_ACCESS_KEY": KEY}, None)
 
 
 async def test_a_bot_with_a_name_calls_nobody_and_warns_of_nothing(monkeypatch, caplog):
@@ -148,7 +158,7 @@ async def test_a_bot_with_a_name_calls_nobody_and_warns_of_nothing(monkeypatch, 
     response = await post(App([bot]), {"type": "settings", "version": "1.2"})
     assert response.json()["server_bot_dependencies"] == {}
     assert bot.bot_name == "Named"
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name == "uvicorn.default"]
     assert not logging.getLogger("uvicorn.default").disabled
 
 

@@ -10,6 +10,7 @@ FLOORS = [
     {
         "access_key",
         "bot",
+        "cached_secret",
         "guard",
         "lifespan",
         "log",
@@ -17,6 +18,7 @@ FLOORS = [
         "query",
         "report",
         "secrets_manager",
+        "watchdog",
         "wire",
     },
     {"app", "runtime_api", "streaming"},

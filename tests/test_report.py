@@ -3,16 +3,22 @@ import math
 
 import pytest
 
-from handler.report import UNITS, Outcome, Refusals, Report
+from handler.report import UNITS, Invocation, Outcome, Refusals, Reporter
 
 NOW = 1_795_406_706.789  # 2026-11-23T04:05:06.789Z
 
-# "Standard units" of CloudWatch's MetricDatum.
+# Those of CloudWatch's MetricDatum that are in use.
 CLOUDWATCH_UNITS = {"Count", "Milliseconds"}
 
 
-def report(outcome=Outcome.DONE, **metrics):
-    return Report("my-bot", "query", outcome, True, 12.345, 3, 456, metrics)
+def fields(outcome=Outcome.DONE, *, first_event=None, now=NOW, reporter=None, **more):
+    """The line of a first invocation, or of a reporter's next one."""
+    invocation = Invocation(outcome, 12.345, first_event, 456, True, **more)
+    return (reporter or Reporter("my-bot")).fields(invocation, now)
+
+
+def metrics(line):
+    return {name: line[name] for name in UNITS if name in line}
 
 
 def check_embedded_metric_format(line):
@@ -38,24 +44,41 @@ def check_embedded_metric_format(line):
             assert math.isfinite(value)
 
 
-METRICS = {
-    Outcome.DONE: {"Answers": 1, "FirstEventTime": 12.3},
-    Outcome.BOT_ERROR: {"Answers": 1, "FirstEventTime": 12.3, "BotErrors": 2},
-    Outcome.DEADLINE: {"Answers": 1, "DeadlineEndings": 1},
-    Outcome.REFUSED: {"Refused": 7},
-    Outcome.RUNTIME_ERROR: {"Answers": 1},
-}
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_every_outcomes_line_is_in_embedded_metric_format(outcome):
-    line = json.loads(json.dumps(report(outcome, **METRICS[outcome]).fields(NOW)))
+@pytest.mark.parametrize(
+    ("outcome", "more", "expected"),
+    [
+        (
+            Outcome.DONE,
+            {"is_answer": True, "first_event": 2.49},
+            {"Answers": 1, "FirstEventTime": 2.5},
+        ),
+        (
+            Outcome.BOT_ERROR,
+            {"is_answer": True, "first_event": 2.0, "errors": 2},
+            {"Answers": 1, "FirstEventTime": 2.0, "BotErrors": 2},
+        ),
+        (Outcome.BOT_ERROR, {}, {"BotErrors": 1}),
+        (Outcome.DEADLINE, {"is_answer": True}, {"Answers": 1, "DeadlineEndings": 1}),
+        (Outcome.REFUSED, {}, {"Refused": 1}),
+        (
+            Outcome.REFUSED,
+            {"secret_read_failures": 1},
+            {"Refused": 1, "SecretReadFailures": 1},
+        ),
+        (Outcome.RUNTIME_ERROR, {"is_answer": True}, {"Answers": 1}),
+    ],
+)
+def test_every_outcomes_line_is_in_embedded_metric_format(outcome, more, expected):
+    line = json.loads(json.dumps(fields(outcome, **more)))
     check_embedded_metric_format(line)
     assert line["outcome"] == outcome.value
+    assert metrics(line) == expected
+    named = [metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+    assert sorted(named) == sorted(expected)
 
 
 def test_a_line_reads_as_designed():
-    assert report(Answers=1, FirstEventTime=2.5).fields(NOW) == {
+    assert fields(type="query", first_event=2.5, events=3, is_answer=True) == {
         "_aws": {
             "Timestamp": 1_795_406_706_789,
             "CloudWatchMetrics": [
@@ -81,14 +104,15 @@ def test_a_line_reads_as_designed():
     }
 
 
-def test_a_line_without_metrics_is_no_directive():
-    assert "_aws" not in report().fields(NOW)
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.RUNTIME_ERROR])
+def test_a_line_without_metrics_has_no_directive(outcome):
+    line = fields(outcome, type="settings")
+    assert "_aws" not in line
+    assert not metrics(line)
 
 
-def test_there_are_six_metrics_at_most():
-    line = report(**dict.fromkeys(UNITS, 1.0)).fields(NOW)
-    check_embedded_metric_format(line)
-    assert [metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == [
+def test_the_six_metrics_are_those_that_the_design_names():
+    assert [*UNITS] == [
         "Answers",
         "FirstEventTime",
         "BotErrors",
@@ -96,11 +120,31 @@ def test_there_are_six_metrics_at_most():
         "Refused",
         "SecretReadFailures",
     ]
+    assert {*UNITS.values()} == CLOUDWATCH_UNITS
 
 
-def test_no_metric_has_the_name_of_a_property():
-    properties = report().fields(NOW)
-    assert not set(UNITS) & set(properties)
+def test_refusals_within_a_minute_are_counted_in_the_next_line():
+    reporter = Reporter("my-bot")
+    lines = [fields(Outcome.REFUSED, reporter=reporter, now=second) for second in range(61)]
+    assert [number for number, line in enumerate(lines) if line] == [0, 60]
+    assert lines[0]["Refused"] == 1
+    assert lines[60]["Refused"] == 60
+
+
+def test_an_answers_line_takes_the_refusals_along():
+    reporter = Reporter("my-bot")
+    for second in range(3):
+        fields(Outcome.REFUSED, reporter=reporter, now=second)
+    line = fields(is_answer=True, reporter=reporter, now=3)
+    assert metrics(line) == {"Answers": 1, "Refused": 2}
+    assert metrics(fields(is_answer=True, reporter=reporter, now=4)) == {"Answers": 1}
+
+
+def test_a_failed_read_of_the_secret_is_not_kept_back():
+    reporter = Reporter("my-bot")
+    fields(Outcome.REFUSED, reporter=reporter, now=0)
+    line = fields(Outcome.REFUSED, secret_read_failures=1, reporter=reporter, now=1)
+    assert metrics(line) == {"Refused": 1, "SecretReadFailures": 1}
 
 
 def test_a_flood_of_refusals_is_written_once_a_minute():

@@ -39,6 +39,13 @@ def environ(url, **more):
     return {**CREDENTIALS, "AWS_ENDPOINT_URL": url, **more}
 
 
+def read(arn, environ, **more):
+    """The secret's text, read as a start of the function reads it."""
+    reader = SecretReader(arn, environ, **more)
+    reader.start()
+    return reader.text()
+
+
 def error(kind, message="the answer's own words"):
     return json.dumps({"__type": kind, "Message": message}).encode()
 
@@ -144,10 +151,10 @@ def authority_file(authority, tmp_path):
     return str(tmp_path / "authority.pem")
 
 
-def refusal_of(arn, environ):
+def refusal_of(arn, environ, **more):
     """The text of the error, which never holds a credential or what an answer says."""
     with pytest.raises(SecretUnreadable) as caught:
-        secrets_manager.read(arn, environ)
+        read(arn, environ, **more)
     text = str(caught.value)
     assert arn in text
     for value in (KEY_ID, KEY, TOKEN, "k" * 32, "the answer's own words"):
@@ -244,7 +251,7 @@ def strict(handler, body):
 @pytest.mark.parametrize("path", ["", "/", "/a/b", "/a%20b/"])
 def test_what_is_signed_is_what_is_sent(path):
     with serving(strict) as server:
-        assert secrets_manager.read(ARN, environ(server.url + path)) == TEXT
+        assert read(ARN, environ(server.url + path)) == TEXT
         sent_path, headers, _ = server.asked[0]
         assert sent_path == (path or "/")
         assert headers["x-amz-target"] == "secretsmanager.GetSecretValue"
@@ -252,7 +259,7 @@ def test_what_is_signed_is_what_is_sent(path):
 
 def test_a_session_token_is_sent():
     with serving(SECRET) as server:
-        secrets_manager.read(ARN, environ(server.url, AWS_SESSION_TOKEN=TOKEN))
+        read(ARN, environ(server.url, AWS_SESSION_TOKEN=TOKEN))
         assert server.asked[0][1]["x-amz-security-token"] == TOKEN
 
 
@@ -276,13 +283,13 @@ def test_denied_access_names_the_secret_and_the_command():
 
 def test_a_secret_is_read_by_its_arn(moto, secrets):
     arn = secrets.create_secret(Name="by-arn", SecretString=TEXT)["ARN"]
-    assert secrets_manager.read(arn, environ(moto)) == TEXT
+    assert read(arn, environ(moto)) == TEXT
 
 
 def test_a_secret_is_read_by_its_name_in_the_functions_region(moto, secrets):
     secrets.create_secret(Name="by/name", SecretString="a ✓ text")
     found = environ(moto, AWS_REGION="eu-west-1")
-    assert secrets_manager.read("by/name", found) == "a ✓ text"
+    assert read("by/name", found) == "a ✓ text"
     elsewhere = environ(moto, AWS_REGION="us-east-1")
     assert "does not exist" in refusal_of("by/name", elsewhere)
 
@@ -312,7 +319,7 @@ def test_binary_data_is_no_text(moto, secrets):
 def test_the_current_value_is_read(moto, secrets):
     arn = secrets.create_secret(Name="rotated", SecretString="old")["ARN"]
     secrets.put_secret_value(SecretId=arn, SecretString="new")
-    assert secrets_manager.read(arn, environ(moto)) == "new"
+    assert read(arn, environ(moto)) == "new"
 
 
 # Trouble
@@ -333,7 +340,7 @@ def test_the_current_value_is_read(moto, secrets):
 @pytest.mark.usefixtures("quick")
 def test_what_passes_is_asked_again(trouble):
     with serving(trouble, trouble, SECRET) as server:
-        assert secrets_manager.read(ARN, environ(server.url)) == TEXT
+        assert read(ARN, environ(server.url)) == TEXT
         assert len(server.asked) == 3
 
 
@@ -393,18 +400,30 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
         assert "asked 3 times, at last TimeoutError" in refusal_of(ARN, environ(url))
 
 
+def hang_up(handler, body):
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    return SECRET
+
+
+def speak_otherwise(handler, body):
+    handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
+    return SECRET
+
+
+def cut_short(handler, body):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{")
+    return hang_up(handler, body)
+
+
+@pytest.mark.parametrize("trouble", [hang_up, speak_otherwise, cut_short])
 @pytest.mark.usefixtures("quick")
-def test_a_server_that_hangs_up_is_asked_again():
-    def hang_up(handler, body):
-        handler.connection.shutdown(socket.SHUT_RDWR)
-        return SECRET
-
-    with serving(hang_up, SECRET) as server:
-        assert secrets_manager.read(ARN, environ(server.url)) == TEXT
+def test_an_answer_that_is_cut_or_no_http_is_asked_for_again(trouble):
+    with serving(trouble, SECRET) as server:
+        assert read(ARN, environ(server.url)) == TEXT
+        assert len(server.asked) == 2
 
 
-def test_a_server_that_drips_is_given_up_all_the_same(monkeypatch):
-    monkeypatch.setattr(secrets_manager, "TIME_LIMIT", 0.5)
+def test_a_server_that_drips_is_given_up_all_the_same():
     stop = threading.Event()
 
     def drip(handler, body):
@@ -414,7 +433,7 @@ def test_a_server_that_drips_is_given_up_all_the_same(monkeypatch):
 
     with serving(drip) as server:
         try:
-            assert "no answer in 0.5 s" in refusal_of(ARN, environ(server.url))
+            assert "no answer in 0.5 s" in refusal_of(ARN, environ(server.url), time_limit=0.5)
         finally:
             stop.set()
 
@@ -425,8 +444,8 @@ def test_a_server_that_drips_is_given_up_all_the_same(monkeypatch):
 def test_tls_with_an_authority_of_ones_own(authority, authority_file):
     with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
         url = server.url.replace("http:", "https:")
-        assert secrets_manager.read(ARN, environ(url, AWS_CA_BUNDLE=authority_file)) == TEXT
-        assert secrets_manager.read(ARN, environ(url, SSL_CERT_FILE=authority_file)) == TEXT
+        assert read(ARN, environ(url, AWS_CA_BUNDLE=authority_file)) == TEXT
+        assert read(ARN, environ(url, SSL_CERT_FILE=authority_file)) == TEXT
 
 
 @pytest.mark.parametrize("name", ["another authority", "another host", "the public authorities"])
@@ -469,7 +488,7 @@ def test_https_goes_through_a_tunnel(authority, authority_file):
         found = environ(
             "https://secrets.invalid", AWS_CA_BUNDLE=authority_file, HTTPS_PROXY=proxy.url
         )
-        assert secrets_manager.read(ARN, found) == TEXT
+        assert read(ARN, found) == TEXT
         target, headers, _ = proxy.asked[0]
         assert target == "secrets.invalid:443"
         assert "proxy-authorization" not in headers
@@ -487,7 +506,7 @@ def test_a_proxys_user_and_password_go_to_the_proxy_alone(authority, authority_f
             AWS_CA_BUNDLE=authority_file,
             https_proxy=f"http://me:p%40ss@127.0.0.1:{proxy.server_port}",
         )
-        assert secrets_manager.read(ARN, found) == TEXT
+        assert read(ARN, found) == TEXT
         target, headers, _ = proxy.asked[0]
         assert target == "secrets.invalid:8443"
         assert headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
@@ -515,7 +534,7 @@ def test_http_goes_through_a_proxy_with_an_absolute_target():
             HTTP_PROXY=f"http://me:pass@127.0.0.1:{proxy.server_port}",
             HTTPS_PROXY="http://127.0.0.1:1",
         )
-        assert secrets_manager.read(ARN, found) == TEXT
+        assert read(ARN, found) == TEXT
         target, headers, _ = proxy.asked[0]
         assert target == "http://secrets.invalid:8080/"
         assert headers["host"] == "secrets.invalid:8080"
@@ -526,7 +545,7 @@ def test_http_goes_through_a_proxy_with_an_absolute_target():
 def test_no_proxy_goes_straight(name):
     with serving(SECRET) as server, serving((500, b"")) as proxy:
         found = environ(server.url, HTTP_PROXY=proxy.url, **{name: "example.com, 127.0.0.1"})
-        assert secrets_manager.read(ARN, found) == TEXT
+        assert read(ARN, found) == TEXT
         assert not proxy.asked
 
 
@@ -576,7 +595,7 @@ def test_a_regions_endpoint_is_botocores(partition):
 def test_secrets_managers_own_endpoint_goes_before_the_general_one():
     with serving(SECRET) as server:
         found = environ("http://127.0.0.1:1", AWS_ENDPOINT_URL_SECRETS_MANAGER=server.url)
-        assert secrets_manager.read(ARN, found) == TEXT
+        assert read(ARN, found) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -636,6 +655,37 @@ def test_a_reader_raises_where_its_text_is_wanted():
             reader.text()
 
 
+def test_a_reader_starts_where_the_environment_names_a_secret():
+    with serving(SECRET) as server:
+        reader = SecretReader.started(environ(server.url, ACCESS_KEY_SECRET_ARN=ARN))
+        assert reader.text() == TEXT
+    assert SecretReader.started(CREDENTIALS) is None
+    assert SecretReader.started({**CREDENTIALS, "ACCESS_KEY_SECRET_ARN": ""}) is None
+
+
+def test_a_fresh_text_is_asked_for_again():
+    def answer(text):
+        return 200, json.dumps({"SecretString": text}).encode()
+
+    with serving(answer("first"), answer("second"), answer("third")) as server:
+        reader = SecretReader(ARN, environ(server.url))
+        reader.start()
+        assert reader.text() == "first"
+        assert reader.fresh_text() == "second"
+        assert reader.fresh_text() == "third"
+
+
+def test_a_fresh_text_is_not_waited_for_as_long(monkeypatch):
+    monkeypatch.setattr(secrets_manager, "FRESH_TIME_LIMIT", 0.2)
+    with serving(SECRET) as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        reader = SecretReader(ARN, environ(server.url))
+        reader.start()
+        reader.text()
+        reader._environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SecretUnreadable, match="no answer in 0.2 s"):
+            reader.fresh_text()
+
+
 def test_credentials_do_not_show_themselves():
     assert KEY not in repr(Credentials(KEY_ID, KEY, TOKEN))
     assert TOKEN not in repr(Credentials(KEY_ID, KEY, TOKEN))
@@ -644,9 +694,10 @@ def test_credentials_do_not_show_themselves():
 def test_nothing_heavy_is_imported_on_the_way():
     script = (
         "import json, sys\n"
-        "from handler import secrets_manager\n"
-        "environ = json.loads(sys.argv[2])\n"
-        "assert secrets_manager.read(sys.argv[1], environ)\n"
+        "from handler.secrets_manager import SecretReader\n"
+        "reader = SecretReader(sys.argv[1], json.loads(sys.argv[2]))\n"
+        "reader.start()\n"
+        "assert reader.text()\n"
         "print(*{name.partition('.')[0] for name in sys.modules})\n"
     )
     with serving(SECRET) as server:

@@ -1,0 +1,73 @@
+"""The secret as it is now: a new key counts without a redeploy, and nobody can make us ask often.
+
+AWS's own caching clients keep a secret for 300 s; a key that does not match is the sign that it
+may have been rotated since.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+logger = logging.getLogger(__name__)
+
+Members = Mapping[str, str]
+
+MAX_AGE = 300  # seconds
+PAUSE = 10  # seconds between two reads, whatever was asked for
+
+
+class CachedSecret:
+    """`read` gets the secret's members anew, blocking; `follow` is told of them. Either may raise;
+    `telling` are the errors whose text may be logged.
+
+    Ages are by the wall clock: a monotonic one may stand still while the environment is frozen.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Members],
+        follow: Callable[[Members], None],
+        telling: tuple[type[Exception], ...],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._read, self._follow, self._telling, self._clock = read, follow, telling, clock
+        self._read_at = self._tried_at = clock()
+        self._lock = asyncio.Lock()
+        self._reads = 0  # that succeeded
+        self.failures = 0  # reads that failed so far
+
+    async def freshen(self) -> None:
+        """Read the secret if it is older than `MAX_AGE`."""
+        if self._since(self._read_at) >= MAX_AGE:
+            await self.read_again()
+
+    async def read_again(self) -> bool:
+        """Read the secret, unless somebody did within `PAUSE`. False when there is nothing new to
+        compare with; a read that fails leaves what was known."""
+        known = self._reads
+        async with self._lock:
+            if self._reads > known:
+                return True  # by somebody else, while this one waited
+            if self._since(self._tried_at) < PAUSE:
+                return False
+            return await self._try()
+
+    async def _try(self) -> bool:
+        self._tried_at = self._clock()
+        try:
+            members = await asyncio.to_thread(self._read)
+            self._follow(members)
+        except Exception as error:
+            self.failures += 1
+            reason = str(error) if isinstance(error, self._telling) else type(error).__name__
+            logger.error("the key that was known stays, since a fresh read failed: %s", reason)
+            return False
+        self._read_at = self._clock()
+        self._reads += 1
+        return True
+
+    def _since(self, then: float) -> float:
+        # A clock that was set back makes everything old, not new for ever.
+        age = self._clock() - then
+        return age if age >= 0 else float("inf")
