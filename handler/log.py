@@ -92,8 +92,11 @@ def _message(record: logging.LogRecord) -> str:
     except Exception:
         # logging's own way out prints the arguments, which can be anything.
         return f"a message that cannot be formatted: {record.pathname}:{record.lineno}"
-    # asyncio's further lines hold the repr of an exception, which is a user's text or a key.
-    return message if _is_ours(record) else message.strip().partition("\n")[0]
+    if _is_ours(record):
+        return message
+    # asyncio's further lines hold the repr of an exception, and fastapi_poe writes a whole report
+    # after a colon: either can be a user's text or a key.
+    return message.strip().partition("\n")[0].partition(":")[0]
 
 
 def _error_fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,14 +29,14 @@ class Secret:
 async def secret(members: Mapping[str, str]) -> AsyncIterator[Secret]:
     """Serve a secret with these members on a free port of loopback."""
     # moto takes seconds to import: in a thread, so that the rest of a start goes on.
-    server, made = await asyncio.to_thread(_start, members)
+    made, stop = await asyncio.to_thread(_start, members)
     try:
         yield made
     finally:
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(stop)
 
 
-def _start(members: Mapping[str, str]):  # type: ignore[no-untyped-def]  # moto's, imported late
+def _start(members: Mapping[str, str]) -> tuple[Secret, Callable[[], None]]:
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -53,4 +53,10 @@ def _start(members: Mapping[str, str]):  # type: ignore[no-untyped-def]  # moto'
         aws_secret_access_key="testing",
     )
     answer = client.create_secret(Name=NAME, SecretString=json.dumps(dict(members)))
-    return server, Secret(answer["ARN"], endpoint)
+
+    def stop() -> None:
+        # moto keeps what it holds for the process's life, not for the server's.
+        client.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+        server.stop()
+
+    return Secret(answer["ARN"], endpoint), stop

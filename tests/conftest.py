@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra import pythons
 from infra.folders import ROOT
 from infra.package import build
 from infra.target import Target
+
+settings.register_profile("thorough", max_examples=10_000)
 
 
 @pytest.fixture(scope="session")
