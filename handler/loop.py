@@ -227,8 +227,13 @@ def _not_for_us(error: NotAFunctionURLEvent) -> dict[str, Any]:
 
 
 def _set_trace_id(trace_id: str | None) -> None:
-    # AWS's runtimes tell the X-Ray SDK so.
+    """In `os.environ`, where AWS's runtimes put it and the X-Ray SDK looks.
+
+    In its dictionary alone: libc's setenv keeps every value that it ever got, which made an
+    environment grow by 0.6 kB with each invocation.
+    """
+    environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     if trace_id:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+        environ[b"_X_AMZN_TRACE_ID"] = os.fsencode(trace_id)
     else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+        environ.pop(b"_X_AMZN_TRACE_ID", None)
