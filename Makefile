@@ -7,12 +7,14 @@ help:  ## this list
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
-run: venv-run  ## the bot on a local Lambda, with all it needs [PORT=9000 BOT_FILE=examples/x.py]
-	@exec $(PYTHON_IN_VENV) -m local.run $(if $(PORT),--port '$(PORT)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)')
+run: venv-run  ## the bot on a local Lambda, with all it needs [PORT=9000 BOT_FILE=examples/x.py MEMORY=512]
+	@exec $(PYTHON_IN_VENV) -m local.run $(if $(PORT),--port '$(PORT)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)') \
+		$(if $(MEMORY),--memory '$(MEMORY)')
 
 .PHONY: chat
-chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo]
-	@exec $(PYTHON_IN_VENV) -m local.chat $(if $(URL),--url '$(URL)') $(if $(BOT),--bot '$(BOT)')
+chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo RAW=1 ATTACH=file]
+	@exec $(PYTHON_IN_VENV) -m local.chat $(if $(URL),--url '$(URL)') $(if $(BOT),--bot '$(BOT)') \
+		$(if $(RAW),--raw) $(if $(ATTACH),--attach '$(ATTACH)')
 
 .PHONY: test
 test: venv  ## all tests [ARGS="-k stream"]

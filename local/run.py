@@ -37,6 +37,8 @@ HOST = "127.0.0.1"
 PORT = 9000
 SOURCE = ROOT / "handler"
 KEY_FILE = BUILD / "run" / "access-key"
+LAMBDAS_MEMORY = range(128, 10_241)  # MB
+DEFAULT_MEMORY = 1024
 KEY_LENGTH = 32  # characters, as Poe's own
 
 
@@ -48,10 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--port", type=int, default=PORT, help=f"of the Function URL ({PORT})")
     parser.add_argument("--bot-file", type=Path, help="takes the place of handler/bot.py")
+    parser.add_argument(
+        "--memory", type=int, metavar="MB", help="as Lambda would give it, with its share of CPU"
+    )
     options = parser.parse_args(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     try:
-        asyncio.run(_until_told(_run(options.port, options.bot_file)))
+        asyncio.run(_until_told(_run(options.port, options.bot_file, options.memory)))
     except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -68,8 +73,10 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
-async def _run(port: int, bot_file: Path | None) -> None:
+async def _run(port: int, bot_file: Path | None, memory: int | None) -> None:
     began = time.monotonic()
+    if memory is not None and memory not in LAMBDAS_MEMORY:
+        raise CannotRun(f"Lambda gives 128 to 10240 MB of memory, not {memory}")
     _require_free(port)
     key = access_key(KEY_FILE, os.environ.get("POE_ACCESS_KEY"))
     packages = Packages(BUILD / "run" / str(port), bot_file)
@@ -94,7 +101,11 @@ async def _run(port: int, bot_file: Path | None) -> None:
             stack.enter_async_context(poe),
         )
         config = FunctionConfig(
-            package, runtime_python(), environment=made.environment | poe.environment
+            package,
+            runtime_python(),
+            environment=made.environment | poe.environment,
+            memory_mb=memory or DEFAULT_MEMORY,
+            cpu_share=memory is not None,
         )
         lines = Lines(print)
         function = await stack.enter_async_context(

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from infra.folders import ROOT
-from local.run import CannotRun, access_key
+from local.run import CannotRun, access_key, main
 
 BOT = """
 import os
@@ -171,6 +171,11 @@ def test_a_bot_file_that_is_not_there_gives_one_clear_line(tmp_path):
     run.end()
     [line] = run.output.splitlines()
     assert "none.py" in line
+
+
+def test_a_memory_that_lambda_does_not_have_gives_one_clear_line(capsys):
+    assert main(["--memory", "64"]) == 1
+    assert capsys.readouterr().err == "error: Lambda gives 128 to 10240 MB of memory, not 64\n"
 
 
 def test_the_key_is_kept_from_run_to_run_for_its_owner_alone(tmp_path):
