@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import httpx
-
+from local.bot_access import DEFAULT_URL, Unusable, access_key, checked_url
 from local.chat_screen import Screen
 from local.conversation import Conversation, NotAnswering, Refused
 from local.poe_attachments import served_files
@@ -21,17 +20,10 @@ from local.poe_attachments import served_files
 if TYPE_CHECKING:
     from local.poe_direct import DirectAccess
 
-DEFAULT_URL = "http://127.0.0.1:9000/"
-DEFAULT_KEY_FILE = Path("build/run/access-key")
-KEY_VARIABLE = "POE_ACCESS_KEY"
 API_KEY_VARIABLE = "POE_API_KEY"
 UNAUTHORIZED = 401
 
 Partner: TypeAlias = "Conversation | DirectAccess"
-
-
-class Unusable(Exception):
-    """The chat cannot begin; the text says why and what to do, in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,8 +63,8 @@ def _with_server_bot(
     stack: contextlib.ExitStack,
     screen: Screen,
 ) -> int:
-    url = _checked_url(options.url)
-    key, source = _access_key(options.key_file)
+    url = checked_url(options.url)
+    key, source = access_key(options.key_file, url)
     try:
         attachments = stack.enter_context(served_files(options.attach))
     except OSError as error:
@@ -99,33 +91,6 @@ def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: S
     except NotTaken as error:
         raise Unusable(str(error)) from None
     return _talk(runner, access, attachments, screen)
-
-
-def _checked_url(text: str) -> str:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise Unusable(f"--url needs an address such as {DEFAULT_URL}")
-    return str(url)
-
-
-def _access_key(key_file: Path | None) -> tuple[str, str]:
-    """The bot's key and where it is from: the file that was asked for, else the environment,
-    else the file that `make run` keeps."""
-    key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
-    if key_file or not key:
-        path = key_file or DEFAULT_KEY_FILE
-        try:
-            key, source = path.read_text(), str(path)
-        except OSError as error:
-            cure = f"start the bot with `make run`, or set {KEY_VARIABLE}"
-            raise Unusable(f"no access key in {path} ({error.strerror}): {cure}") from None
-    key = key.strip()
-    if not (key.isascii() and key.isprintable() and key):
-        raise Unusable(f"{source} holds no access key")
-    return key, source
 
 
 async def _introduction(conversation: Conversation, key_source: str) -> str:

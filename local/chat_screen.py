@@ -4,10 +4,9 @@ import os
 from typing import TextIO
 
 from local.poe_turn import Event, Turn
+from local.terminal import harmless
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
-# A bot's text may not move the cursor or colour the terminal.
-_HARMLESS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class Screen:
@@ -60,15 +59,15 @@ class Screen:
         self._note(text, _DIM)
 
     def _note(self, text: str, colour: str) -> None:
-        harmless = text.translate(_HARMLESS)
-        line = f"{colour}{harmless}{_PLAIN}" if self._colours else harmless
+        shown = harmless(text)
+        line = f"{colour}{shown}{_PLAIN}" if self._colours else shown
         print(line, file=self._notes, flush=True)
 
     def _print(self, text: str) -> None:
-        harmless = text.translate(_HARMLESS)
-        print(harmless, end="", file=self._out, flush=True)
-        if harmless:
-            self._in_line = not harmless.endswith("\n")
+        shown = harmless(text)
+        print(shown, end="", file=self._out, flush=True)
+        if shown:
+            self._in_line = not shown.endswith("\n")
 
     def _end_line(self) -> None:
         if self._in_line:

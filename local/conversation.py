@@ -77,9 +77,18 @@ class Conversation:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    def ask(self, text: str, attachments: Sequence[Mapping[str, Any]] = ()) -> Answer:
-        """Say something; the answer joins the history unless it failed."""
-        self.history.append(_message("user", text, identifier("m"), attachments=attachments))
+    def ask(
+        self,
+        text: str,
+        attachments: Sequence[Mapping[str, Any]] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Say something; the answer joins the history unless it failed.
+
+        `parameters` are what the user chose in the bot's controls.
+        """
+        more = {"attachments": attachments, "parameters": parameters or {}}
+        self.history.append(_message("user", text, identifier("m"), **more))
         answer_id = identifier("m")
         query = self._query(answer_id)
 

@@ -68,6 +68,7 @@ class Answer:
             try:
                 async with asyncio.timeout_at(started + limits.first_response_seconds):
                     response = await self._send()
+                    builder.head_seconds = clock() - started
                     stack.push_async_callback(response.aclose)
                     chunks = response.aiter_bytes()
                     chunk = await anext(chunks, b"")

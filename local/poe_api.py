@@ -6,7 +6,7 @@ client turns into its clearest error.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -38,14 +38,17 @@ _DOWNLOAD_SECONDS = 10
 
 
 class PoeApi:
-    """Poe's side of every call that a bot's code can make; `app` serves it."""
+    """Poe's side of every call that a bot's code can make; `app` serves it.
+
+    `settings` has those of every bot under its access key.
+    """
 
     def __init__(
         self,
         *,
         keys: Keys,
         bot_name: str | None,
-        settings: BotSettings,
+        settings: Mapping[str, BotSettings],
         store: AttachmentStore,
         client: httpx.AsyncClient,
         on_line: Callable[[str], object],
@@ -53,7 +56,7 @@ class PoeApi:
         self._keys = keys
         self._bot_name = bot_name
         self._settings = settings
-        self._declared = DeclaredCalls(settings)
+        self._declared = {key: DeclaredCalls(each) for key, each in settings.items()}
         self._store = store
         self._client = client
         self._say = on_line
@@ -99,7 +102,7 @@ class PoeApi:
             self._say(f"poe: a call to {bot} was refused: {describe(invalid)}")
             return _event_stream(error(f"Invalid query: {describe(invalid)}"), status=400)
         self.record.calls.append(BotCall(bot, query, time.monotonic()))
-        if key == self._keys.access and (refusal := await self._refusal(bot, query)):
+        if key in self._declared and (refusal := await self._refusal(bot, query, key)):
             return _event_stream(refusal)
         if self._keys.real:
             self._say(f"poe: {bot} is called on Poe")
@@ -107,7 +110,7 @@ class PoeApi:
         self._say(f"poe: {bot} is called, its stand-in answers")
         return _streamed(encode_event(e.name, e.data) async for e in answer(bot, query))
 
-    async def _refusal(self, bot: str, query: QueryRequest) -> ModelEvent | None:
+    async def _refusal(self, bot: str, query: QueryRequest, key: str) -> ModelEvent | None:
         """Why a bot may not make this call: it serves no message of a user, or none declared."""
         missing = [
             name
@@ -119,7 +122,7 @@ class PoeApi:
             self._say(f"poe: a call to {bot} was refused. {reason}")
             return error(reason)
         try:
-            cure = await self._declared.count(bot, query.message_id)
+            cure = await self._declared[key].count(bot, query.message_id)
         except BadSettings as reason:
             self._say(f"poe: a call to {bot} was refused: {reason}")
             return error(f"The settings of the calling bot are not known: {reason}")
@@ -160,7 +163,7 @@ class PoeApi:
         bot, key = request.path_params["bot"], request.path_params["key"]
         if self._bot_name not in (None, bot):
             return PlainTextResponse(f"There is no bot {bot} of yours.", 404)
-        if key != self._keys.access:
+        if key not in self._settings:
             return PlainTextResponse(f"This is not the access key of {bot}.", 403)
         return None
 
@@ -173,7 +176,7 @@ class PoeApi:
             return PlainTextResponse("The settings are no JSON.", 400)
         except BadSettings as reason:
             return PlainTextResponse(f"Invalid settings: {reason}", 400)
-        self._settings.push(settings)
+        self._settings[request.path_params["key"]].push(settings)
         self.record.settings_pushed.append(settings.model_dump())
         return PlainTextResponse("Settings updated.")
 
@@ -181,7 +184,7 @@ class PoeApi:
         if refusal := self._settings_refusal(request):
             return refusal
         try:
-            await self._settings.refresh()
+            await self._settings[request.path_params["key"]].refresh()
         except BadSettings as reason:
             return PlainTextResponse(f"The settings could not be fetched: {reason}", 400)
         return PlainTextResponse("Settings fetched.")
@@ -195,7 +198,7 @@ class PoeApi:
             key = body["access_key"]
         except (ValueError, KeyError, TypeError):
             return _cost_refusal(400, "amounts and access_key are needed")
-        if key != self._keys.access:
+        if key not in self._keys.access:
             return _cost_refusal(401, "this is not the bot's access key")
         action, query_id = request.path_params["action"], request.path_params["query_id"]
         if action not in ("authorize", "capture"):

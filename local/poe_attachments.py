@@ -103,12 +103,13 @@ def served_files(paths: Sequence[Path]) -> Iterator[list[dict[str, Any]]]:
         serving.start()
         base_url = f"http://127.0.0.1:{server.server_port}"
         try:
-            yield [_attachment(base_url + path, *file) for path, file in contents.items()]
+            yield [attachment(base_url + path, *file) for path, file in contents.items()]
         finally:
             server.shutdown()
 
 
-def _attachment(url: str, name: str, content: bytes) -> dict[str, Any]:
+def attachment(url: str, name: str, content: bytes) -> dict[str, Any]:
+    """A user's file as a message carries it (specification, "Attachment")."""
     kind = guess_type(name)
     parsed = content.decode("utf-8", "replace") if kind.startswith(PARSED_TYPES) else None
     return {"url": url, "content_type": kind, "name": name, "parsed_content": parsed}

@@ -11,11 +11,11 @@
 | `Failing`      | an error that may not be retried                                               |
 | `FailingMidway`| five words, then such an error                                                 |
 | `Silent`       | neither text nor error, only `done`                                            |
-| `Tools`        | with `tools`: a call of the first one, in OpenAI's deltas; with `tool_results`:|
-|                | a sentence that quotes them; otherwise what any other name answers             |
 | `NoSuchBot`    | Poe's error for a bot that does not exist                                      |
 | any other name | a friendly sentence, one word every 30 ms, which names the model that it       |
-|                | stands for and quotes the user's last message                                  |
+|                | stands for and quotes the user's last message; with `tools` in the query, a    |
+|                | call of the first one, in OpenAI's deltas; with `tool_results`, a sentence     |
+|                | that quotes them                                                               |
 """
 
 import asyncio
@@ -52,8 +52,7 @@ def error(reason: str, *, allow_retry: bool = False) -> ModelEvent:
 async def answer(bot: str, query: QueryRequest) -> Answer:
     """The whole answer of the model called `bot`, `done` included, at the model's own pace."""
     model = MODELS.get(bot)
-    events = model(query) if model else _friendly(bot, query)
-    async for event in events:
+    async for event in model(query) if model else _friendly(bot, query):
         yield event
     yield ModelEvent("done", {})
 
@@ -63,11 +62,15 @@ def last_message(query: QueryRequest) -> str:
     return next((m.content for m in reversed(query.query) if m.role == "user"), "")
 
 
-async def _friendly(bot: str, query: QueryRequest) -> Answer:
+def _friendly(bot: str, query: QueryRequest) -> Answer:
     said = last_message(query)
+    if query.tool_results:
+        results = " and ".join(f"{r.name} gave {r.content}" for r in query.tool_results)
+        return _word_by_word(f"I asked the tools: {results}.", WORD_SECONDS)
+    if query.tools:
+        return _call_of(query.tools[0], said)
     sentence = f"Hello, I stand in for {bot} on your own machine. You said: {said}"
-    async for event in _word_by_word(sentence, WORD_SECONDS):
-        yield event
+    return _word_by_word(sentence, WORD_SECONDS)
 
 
 async def _word_by_word(sentence: str, seconds: float) -> Answer:
@@ -119,18 +122,6 @@ async def _no_such_bot(query: QueryRequest) -> Answer:
     yield error("Bot NoSuchBot does not exist.")
 
 
-async def _tools(query: QueryRequest) -> Answer:
-    if query.tool_results:
-        results = " and ".join(f"{r.name} gave {r.content}" for r in query.tool_results)
-        events = _word_by_word(f"I asked the tools: {results}.", WORD_SECONDS)
-    elif query.tools:
-        events = _call_of(query.tools[0], last_message(query))
-    else:
-        events = _friendly("Tools", query)
-    async for event in events:
-        yield event
-
-
 async def _call_of(tool: ToolDefinition, said: str) -> Answer:
     """A call of one tool, its arguments in two pieces, as OpenAI's chat completions stream it."""
     properties = tool.function.parameters.properties
@@ -165,6 +156,5 @@ MODELS: Mapping[str, Callable[[QueryRequest], Answer]] = {
     "Failing": _failing,
     "FailingMidway": _failing_midway,
     "Silent": _silent,
-    "Tools": _tools,
     "NoSuchBot": _no_such_bot,
 }

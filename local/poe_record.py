@@ -51,12 +51,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Keys:
-    """`access`: the bot's own. `personal`: a person's, for direct access without a bot.
+    """`access`: the bots' own. `personal`: a person's, for direct access without a bot.
     `real`: a person's on Poe itself, with which calls go on to Poe's models."""
 
-    access: str
+    access: frozenset[str]
     personal: str | None = None
     real: str | None = None
 
     def may_call(self, key: str) -> bool:
-        return key in (self.access, self.personal)
+        return key in self.access or key == self.personal

@@ -80,7 +80,9 @@ class DeclaredCalls:
 
         Raises BadSettings where the bot does not tell what it declares.
         """
-        number = self._next_number(bot, message_id)
+        made = self._made_for(message_id)
+        made[bot] += 1
+        number = made[bot]
         if not self._settings.can_be_known:
             return None
         declared = (await self._settings.get()).server_bot_dependencies.get(bot, 0)
@@ -88,6 +90,7 @@ class DeclaredCalls:
             declared = (await self._settings.refresh()).server_bot_dependencies.get(bot, 0)
         if number <= declared:
             return None
+        made[bot] -= 1  # It was refused. fastapi_poe tries again, and the cure is the same.
         cure = f'server_bot_dependencies={{"{bot}": {number}}} in get_settings'
         if not declared:
             return f"{bot} was called, but the bot's settings do not declare it: add {cure}"
@@ -96,9 +99,8 @@ class DeclaredCalls:
             f"declare {declared}: raise it by {cure}"
         )
 
-    def _next_number(self, bot: str, message_id: str) -> int:
+    def _made_for(self, message_id: str) -> Counter[str]:
         made = self._made.setdefault(message_id, Counter())
         if len(self._made) > _MESSAGES_REMEMBERED:
             self._made.popitem(last=False)
-        made[bot] += 1
-        return made[bot]
+        return made

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,7 @@ class PoeStandIn:
     access_key   the bot's key, which its calls to Poe have to carry
     bot_name     the bot's name on Poe; None takes any
     settings     fetches the bot's own settings, to check which bots it declares; None: unchecked
+    more_bots    further bots of the same server: each one's key, and what fetches its settings
     api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
     personal_key a key that is taken as a person's, for direct access to the scripted models
     folder       where uploaded files and the certificates are kept
@@ -55,14 +56,16 @@ class PoeStandIn:
         folder: Path,
         bot_name: str | None = None,
         settings: FetchSettings | None = None,
+        more_bots: Mapping[str, FetchSettings] | None = None,
         api_key: str | None = None,
         personal_key: str | None = None,
         on_line: Callable[[str], object] = print,
     ) -> None:
-        self._keys = Keys(access=access_key, personal=personal_key, real=api_key)
+        fetchers = {**(more_bots or {}), access_key: settings}
+        self._keys = Keys(access=frozenset(fetchers), personal=personal_key, real=api_key)
         self._folder = folder
         self._bot_name = bot_name
-        self._settings = BotSettings(settings)
+        self._settings = {key: BotSettings(fetch) for key, fetch in fetchers.items()}
         self._say = on_line
         self._stack = AsyncExitStack()
 
@@ -76,8 +79,9 @@ class PoeStandIn:
         }
 
     async def refresh_settings(self) -> None:
-        """Ask the bot for its settings anew: its code has changed. Raises BadSettings."""
-        await self._settings.refresh()
+        """Ask the bots for their settings anew: their code has changed. Raises BadSettings."""
+        for settings in self._settings.values():
+            await settings.refresh()
 
     async def __aenter__(self) -> Self:
         async with self._stack as stack:

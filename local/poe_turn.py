@@ -59,7 +59,8 @@ class Turn:
     metadata   of the last `data` event, which comes back with the message in later queries
     error      the first `error` event's text
     broken     each promise of the protocol that the answer broke, in words
-    first_response_seconds  when the first byte came, if one came
+    head_seconds            when status and headers came, if they came
+    first_response_seconds  when the first byte after them came, if one came
     """
 
     events: tuple[Event, ...]
@@ -70,6 +71,7 @@ class Turn:
     content_type: str
     error: str | None
     broken: tuple[str, ...]
+    head_seconds: float | None
     first_response_seconds: float | None
     seconds: float
 
@@ -85,6 +87,7 @@ class TurnBuilder:
     limits: Limits = POE_LIMITS
     events: list[Event] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    head_seconds: float | None = None
     first_response_seconds: float | None = None
     _texts: list[str] = field(default_factory=list)
     _characters: int = 0
@@ -169,6 +172,7 @@ class TurnBuilder:
             content_type=self._content_type,
             error=self._error,
             broken=tuple(self.broken),
+            head_seconds=self.head_seconds,
             first_response_seconds=self.first_response_seconds,
             seconds=seconds,
         )

@@ -8,13 +8,14 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
@@ -26,11 +27,15 @@ from watchfiles import awatch
 from infra.folders import BUILD, ROOT
 from infra.package import PackageError, Target, build
 from infra.pythons import runtime_python
-from local.conversation import Conversation
+from infra.secret_members import KEY
+from local.bot_access import DEFAULT_URL
 from local.lambda_service import FunctionConfig, InitError, LocalLambda
+from local.page_server import ChatPage, file_client
 from local.poe_settings import BadSettings
 from local.poe_standin import PoeStandIn
+from local.run_bots import ServedBot, declared_bots, keep_keys
 from local.run_lines import Lines
+from local.run_secret import SECRETS_FILE, BadSecrets, read_members, with_keys
 from local.secrets_server import secret
 
 HOST = "127.0.0.1"
@@ -53,10 +58,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--memory", type=int, metavar="MB", help="as Lambda would give it, with its share of CPU"
     )
+    parser.add_argument(
+        "--secrets",
+        type=Path,
+        default=SECRETS_FILE,
+        help="holds further members of the bot's secret (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     try:
-        asyncio.run(_until_told(_run(options.port, options.bot_file, options.memory)))
+        asyncio.run(_until_told(_run(options)))
     except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -73,30 +84,29 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
-async def _run(port: int, bot_file: Path | None, memory: int | None) -> None:
+async def _run(options: argparse.Namespace) -> None:
+    port, bot_file, memory = options.port, options.bot_file, options.memory
     began = time.monotonic()
     if memory is not None and memory not in LAMBDAS_MEMORY:
         raise CannotRun(f"Lambda gives 128 to 10240 MB of memory, not {memory}")
     _require_free(port)
-    key = access_key(KEY_FILE, os.environ.get("POE_ACCESS_KEY"))
+    declared = declared_bots(bot_file or SOURCE / "bot.py")
+    members = secret_members(options.secrets, [bot.key_name for bot in declared])
     packages = Packages(BUILD / "run" / str(port), bot_file)
-    url = f"http://{HOST}:{port}/"
-
-    async def settings() -> dict[str, Any]:
-        async with Conversation(url, key) as conversation:
-            return await conversation.settings()
-
+    bots = [ServedBot(f"http://{HOST}:{port}{b.path}", members[b.key_name]) for b in declared]
     async with AsyncExitStack() as stack:
         stack.callback(packages.remove)
+        keep_keys(packages.folder / "access-keys.json", declared, members)
         poe = PoeStandIn(
-            access_key=key,
-            settings=settings,
+            access_key=bots[0].key,
+            settings=bots[0].settings,
+            more_bots={bot.key: bot.settings for bot in bots[1:]},
             api_key=os.environ.get("POE_API_KEY"),
             folder=packages.folder / "poe",
             on_line=print,
         )
         made, package, _ = await asyncio.gather(
-            stack.enter_async_context(secret({"POE_ACCESS_KEY": key})),
+            stack.enter_async_context(secret(members)),
             packages.build(),
             stack.enter_async_context(poe),
         )
@@ -107,13 +117,17 @@ async def _run(port: int, bot_file: Path | None, memory: int | None) -> None:
             memory_mb=memory or DEFAULT_MEMORY,
             cpu_share=memory is not None,
         )
+        files = await stack.enter_async_context(file_client(poe))
+        page = ChatPage(bots, folder=packages.folder / "page", files=files, port=port + 1)
+        # Left after the Lambda, when no answer is under way any more.
+        await stack.enter_async_context(page)
         lines = Lines(print)
         function = await stack.enter_async_context(
             LocalLambda(config, host=HOST, port=port, on_line=lines)
         )
         bench = Bench(function, poe, packages, lines)
         await bench.start()
-        _greet(url, key, port, time.monotonic() - began)
+        _greet(bots, page.url, time.monotonic() - began)
         await bench.follow_changes()
 
 
@@ -132,7 +146,8 @@ class Bench:
             with self.lines.without_failed_starts():
                 await self.function.warm()
         except InitError as error:
-            raise CannotRun(f"the bot does not start: {error.message}") from None
+            cure = _cure(error.message)
+            raise CannotRun(f"the bot does not start: {error.message}{cure}") from None
         try:
             await self.poe.refresh_settings()
         except BadSettings as error:
@@ -195,6 +210,27 @@ def access_key(file: Path, given: str | None) -> str:
     return key
 
 
+def secret_members(file: Path, key_names: Sequence[str]) -> dict[str, str]:
+    """The secret's members: those in `file`, and an access key for every bot. Raises CannotRun."""
+    try:
+        members = read_members(file)
+    except BadSecrets as error:
+        raise CannotRun(str(error)) from None
+    members[KEY] = access_key(KEY_FILE, os.environ.get(KEY, members.get(KEY)))
+    return with_keys(members, members[KEY], key_names)
+
+
+def _cure(message: str) -> str:
+    """What to do about a variable that the bot misses, if that is what keeps it from starting."""
+    missing = re.match(r"KeyError: '([A-Z][A-Z0-9_]*)'", message)
+    if missing is None:
+        return ""
+    return (
+        f'. Put {missing[1]} into {SECRETS_FILE.name}, as {{"{missing[1]}": "…"}}, and start '
+        "`make run` again"
+    )
+
+
 def _require_free(port: int) -> None:
     """Say so before the seconds of a start, if the port can't be had."""
     try:
@@ -208,19 +244,18 @@ def _require_free(port: int) -> None:
         ) from None
 
 
-def _greet(url: str, key: str, port: int, seconds: float) -> None:
-    chat = "make chat" if port == PORT else f"make chat URL={url}"
-    print(
-        f"""
-Your bot runs on a local Lambda (ready in {seconds:.1f} s).
-
-  URL         {url}
-  Access key  {key}
-  Next        {chat}        (in another terminal)
-
-It reloads when a file of handler/ changes. Ctrl-C ends everything.
-"""
-    )
+def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
+    bot_or_bots = "bot runs" if len(bots) == 1 else "bots run"
+    print(f"\nYour {bot_or_bots} on a local Lambda (ready in {seconds:.1f} s).\n")
+    for bot in bots:
+        chat = "make chat" if bot.url == DEFAULT_URL else f"make chat URL={bot.url}"
+        print(
+            f"  URL         {bot.url}\n"
+            f"  Access key  {bot.key}\n"
+            f"  Next        {chat}        (in another terminal)\n"
+        )
+    print(f"  Chat page   {page}        (in a browser)\n")
+    print("It reloads when a file of handler/ changes. Ctrl-C ends everything.\n")
 
 
 if __name__ == "__main__":

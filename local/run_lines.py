@@ -1,10 +1,13 @@
-"""What `make run` shows of a function's log: a line for people from each line for machines."""
+"""What `make run` and `make logs` show of a function's log: a line for people from each line for
+machines."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+
+from local.terminal import harmless
 
 
 class Lines:
@@ -14,10 +17,22 @@ class Lines:
         self._say = say
         self._shows_failed_starts = True
 
-    def __call__(self, line: str) -> None:
-        text = _of_lambda(line) if line.startswith(_LAMBDAS_OWN) else self._of_function(line)
+    def __call__(self, line: str, at: datetime | None = None) -> None:
+        """`at`: when the line was written, in local time; now, if it comes at once."""
+        record = _json_object(line)
+        if line.startswith(_LAMBDAS_OWN):
+            text = _of_lambda(line)
+        elif str(record.get("type", "")).startswith("platform."):
+            text = _of_platform(record)
+        elif record.keys() >= _INVOCATION:
+            text = _invocation(record)
+        elif "message" in record:
+            text = self._message(record)
+        else:
+            self._say(harmless(line))
+            return
         if text:
-            self._say(text)
+            self._say(f"{at or datetime.now():%H:%M:%S}  {harmless(text)}")
 
     @contextmanager
     def without_failed_starts(self) -> Iterator[None]:
@@ -28,46 +43,56 @@ class Lines:
         finally:
             self._shows_failed_starts = True
 
-    def _of_function(self, line: str) -> str:
-        record = _json_object(line)
-        if "outcome" in record:
-            return _invocation(record)
-        if "message" not in record:
-            return line
+    def _message(self, record: dict[str, Any]) -> str:
         if record.get("level") == "FATAL" and not self._shows_failed_starts:
             return ""
-        return _message(record)
+        text = f"{record.get('level', '')} {record['message']}"
+        places = [place for place in record.get("stackTrace", []) if "/handler/" in place]
+        if "errorType" in record:
+            text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
+        return text
 
 
+# What the line about an invocation has; a bot's own lines may have some of it.
+_INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
 _LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
 
 
 def _of_lambda(line: str) -> str:
     """Of Lambda's own lines only what the function cannot know: cold starts and violent ends."""
     fields = dict(field.split(": ", 1) for field in line.split("\t") if ": " in field)
-    if "Status" in fields and line.startswith("REPORT"):
-        return f"{_clock()}  the invocation ended with status {fields['Status']}"
-    if "Init Duration" in fields and line.startswith("REPORT"):
-        milliseconds = float(fields["Init Duration"].split()[0])
-        return f"{_clock()}  cold start in {_milliseconds(milliseconds)}"
+    if not line.startswith("REPORT"):
+        return ""
+    if "Status" in fields:
+        return f"the invocation ended with status {fields['Status']}"
+    if "Init Duration" in fields:
+        return f"cold start in {_milliseconds(float(fields['Init Duration'].split()[0]))}"
+    return ""
+
+
+def _of_platform(record: dict[str, Any]) -> str:
+    """The same of Lambda's own lines as JSON (AWS, "Lambda Telemetry API Event schema
+    reference")."""
+    kind, facts = record["type"].removeprefix("platform."), record.get("record", {})
+    status = facts.get("status", "success")
+    if kind == "report" and status != "success":
+        return f"the invocation ended with status {status}"
+    if kind == "initReport" and status != "success":
+        return f"the start ended with status {status}"
+    if kind == "report" and "initDurationMs" in facts.get("metrics", {}):
+        return f"cold start in {_milliseconds(facts['metrics']['initDurationMs'])}"
     return ""
 
 
 def _invocation(record: dict[str, Any]) -> str:
     facts = [f"{record['type']}: {record['outcome'].replace('_', ' ')}"]
+    if record["cold_start"]:
+        facts.append("cold start")
     if "FirstEventTime" in record:
         facts.append(f"first event after {_milliseconds(record['FirstEventTime'])}")
     if record["events"]:
         facts.append(f"{record['events']} events")
-    return f"{_clock()}  {', '.join([*facts, _milliseconds(record['duration_ms'])])}"
-
-
-def _message(record: dict[str, Any]) -> str:
-    text = f"{_clock()}  {record.get('level', '')} {record['message']}"
-    places = [place for place in record.get("stackTrace", []) if "/handler/" in place]
-    if "errorType" in record:
-        text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
-    return text
+    return ", ".join([*facts, _milliseconds(record["duration_ms"])])
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -76,10 +101,6 @@ def _json_object(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _clock() -> str:
-    return datetime.now().strftime("%H:%M:%S")
 
 
 def _milliseconds(value: float) -> str:

@@ -52,6 +52,20 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             ["chat", "URL=http://127.0.0.1:9001", "BOT=GPT-3.5-Turbo"],
             ".venv/bin/python -m local.chat --url 'http://127.0.0.1:9001' --bot 'GPT-3.5-Turbo'",
         ),
+        (
+            ["set-key", "STACK=Other", "ANEW=yes"],
+            ".venv/bin/python -m infra.secret_commands set-key --stack 'Other' --anew",
+        ),
+        (
+            ["set-secret", "NAME=A_KEY", "REMOVE=yes"],
+            ".venv/bin/python -m infra.secret_commands set-secret --name 'A_KEY' --remove",
+        ),
+        (["register", "BOT=My-Bot"], ".venv/bin/python -m infra.register --bot 'My-Bot'"),
+        (
+            ["check", "URL=https://bot.example", "TEXT=What's new?"],
+            ".venv/bin/python -m local.check --url 'https://bot.example' --text 'What'\\''s new?'",
+        ),
+        (["logs", "SINCE=2h"], ".venv/bin/python -m infra.logs --since '2h'"),
         (["test", "ARGS=-k stream -x"], ".venv/bin/python -m pytest -k stream -x"),
         (
             ["package", "PYTHON=3.12", "ARCH=arm64"],

@@ -161,15 +161,15 @@ async def test_a_tool_is_called_and_its_result_comes_back(
             "parameters": {"type": "object", "properties": parameters},
         },
     )
-    async with stand_in(tmp_path, monkeypatch, settings=declaring(Tools=2)):
+    async with stand_in(tmp_path, monkeypatch, settings=declaring(Model=2)):
         answer = fp.stream_request(
-            query("Oslo"), "Tools", KEY, tools=[tool], tool_executables=[weather]
+            query("Oslo"), "Model", KEY, tools=[tool], tool_executables=[weather]
         )
         text = "".join([part.text async for part in answer])
         calls = [
             part.tool_calls[0].function
             async for part in fp.stream_request(
-                query("Oslo", message_id="m-2"), "Tools", KEY, tools=[tool]
+                query("Oslo", message_id="m-2"), "Model", KEY, tools=[tool]
             )
         ]
     assert text == 'I asked the tools: weather gave "1 days of sun in Oslo".'
@@ -202,6 +202,39 @@ async def test_declared_calls_are_counted_for_each_message(
             await ask("Echo")
         assert await ask("Echo", message_id="m-2") == "Hello"
     assert any("declare 2: raise it" in line for line in lines)
+
+
+@pytest.mark.anyio
+async def test_a_call_that_was_refused_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    settings = declaring(Echo=1)
+    async with stand_in(tmp_path, monkeypatch, settings=settings, on_line=lines.append):
+        assert await ask("Echo") == "Hello"
+        for _ in range(2):
+            with pytest.raises(BotError, match="undefined call count"):
+                await ask("Echo")
+    cures = {line for line in lines if "raise it by" in line}
+    assert [cure.count('{"Echo": 2}') for cure in cures] == [1]
+
+
+@pytest.mark.anyio
+async def test_several_bots_call_each_with_its_own_key_and_declarations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"m" * 32: declaring(Words=1)}
+    settings = declaring(Echo=1)
+    async with stand_in(tmp_path, monkeypatch, settings=settings, more_bots=more) as poe:
+        await poe.refresh_settings()
+        assert await ask("Echo") == "Hello"
+        assert await fp.get_final_response(query("1 words every 1 ms"), "Words", "m" * 32)
+        with pytest.raises(BotError, match="undefined call count"):
+            await fp.get_final_response(
+                query(message_id="m-2"), "Echo", "m" * 32, num_tries=1, on_error=no_print
+            )
+        with pytest.raises(BotErrorNoRetry, match="Invalid API key"):
+            await fp.get_final_response(query(), "Echo", "w" * 32, on_error=no_print)
 
 
 @pytest.mark.anyio

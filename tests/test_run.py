@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import httpx
 import pytest
 
 from infra.folders import ROOT
@@ -35,10 +36,11 @@ bot = Bot()
 class Run:
     """A `make run` under way, with everything it has printed."""
 
-    def __init__(self, port, bot_file):
+    def __init__(self, port, bot_file, *options):
         self.port = port
         self.output = ""
         command = [sys.executable, "-m", "local.run", "--port", str(port), "--bot-file", bot_file]
+        command += options
         # Without PYTHONUNBUFFERED: what is printed has to arrive through a pipe all the same.
         shell = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
         self.process = subprocess.Popen(
@@ -71,8 +73,9 @@ class Run:
         self.process.stdout.close()
         return status
 
-    def chat(self, text):
-        command = [sys.executable, "-m", "local.chat", "--url", f"http://127.0.0.1:{self.port}/"]
+    def chat(self, text, path=""):
+        url = f"http://127.0.0.1:{self.port}/{path}"
+        command = [sys.executable, "-m", "local.chat", "--url", url]
         return subprocess.run(
             command, cwd=ROOT, input=text, capture_output=True, text=True, timeout=30
         )
@@ -101,6 +104,8 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     assert f"URL         {url}" in running.output
     assert re.search(r"Access key  [0-9a-f]{32}\n", running.output)
     assert f"make chat URL={url}" in running.output
+    page = re.search(r"Chat page   (http://127\.0\.0\.1:\d+/)", running.output)
+    assert "<title>Your bot</title>" in httpx.get(page[1], trust_env=False).text
 
     said = running.chat("hello there\n")
     assert said.returncode == 0, said.stderr

@@ -24,8 +24,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from handler import secrets_manager
-from handler.secrets_manager import Credentials, SecretReader, SecretUnreadable
+from handler import secrets_manager, signed_call
+from handler.secrets_manager import SecretReader, SecretUnreadable
+from handler.signed_call import Credentials
+from infra.certificates import write_directory
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:bot-AbCdEf"
 KEY_ID, KEY, TOKEN = "KEYID" * 4, "s" * 40, "t" * 60
@@ -214,7 +216,7 @@ def test_a_signature_is_the_same_as_botocores(
 ):
     url = f"{scheme}://{host}{'' if port is None else f':{port}'}"
     url += "".join(f"/{segment}" for segment in path) + end
-    ours = secrets_manager.signed_headers(
+    ours = signed_call.signed_headers(
         urlsplit(url), region, "secretsmanager.GetSecretValue", body, credentials, NOW
     )
     host_header = ours.pop("host")
@@ -394,7 +396,7 @@ def test_refused_connections_come_to_an_end():
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_says_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr(secrets_manager, "TIMEOUT", 0.1)
+    monkeypatch.setattr(signed_call, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "asked 3 times, at last TimeoutError" in refusal_of(ARN, environ(url))
@@ -470,10 +472,23 @@ def test_an_unusable_bundle_is_named(tmp_path, content):
     assert f"AWS_CA_BUNDLE names no file of certificates: {bundle}" in text
 
 
-def test_the_public_authorities_are_certifis():
+def test_the_packages_directory_of_authorities_is_used_where_none_is_named(
+    authority, authority_file, tmp_path, monkeypatch
+):
+    write_directory(Path(authority_file), tmp_path / "certificates")
+    monkeypatch.setattr(signed_call, "CERTIFICATES", tmp_path / "certificates")
+    with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
+        url = server.url.replace("http:", "https:")
+        assert read(ARN, environ(url)) == TEXT
+    with serving(SECRET, tls=trustme.CA().issue_cert("127.0.0.1")) as server:
+        url = server.url.replace("http:", "https:")
+        assert "is not trusted" in refusal_of(ARN, environ(url))
+
+
+def test_without_a_package_the_public_authorities_are_certifis():
     import certifi
 
-    assert secrets_manager._public_authorities() == certifi.where()
+    assert signed_call._public_authorities() == certifi.where()
 
 
 # Proxies
@@ -572,7 +587,7 @@ no_proxy_entries = st.lists(
 def test_no_proxy_means_what_it_means_to_pythons_own_clients(host, port, entries):
     expected = proxy_bypass_environment(host + port, {"no": ",".join(entries)})
     endpoint = urlsplit(f"http://{host}{port}")
-    assert secrets_manager._bypasses(endpoint, ",".join(entries)) == expected
+    assert signed_call._bypasses(endpoint, ",".join(entries)) == expected
 
 
 # The environment
@@ -586,7 +601,7 @@ def test_a_regions_endpoint_is_botocores(partition):
     assert regions
     for region in regions[::8]:
         arn = f"arn:{partition}:secretsmanager:{region}:123456789012:secret:bot-AbCdEf"
-        ours = secrets_manager._Call.prepare(arn, CREDENTIALS)
+        ours = secrets_manager._prepare(arn, CREDENTIALS)
         theirs = session.client("secretsmanager", region).meta.endpoint_url
         assert ours.endpoint.geturl() == f"{theirs}/"
         assert ours.region == region

@@ -1,0 +1,82 @@
+"""What goes wrong on the way to AWS, in one line that says what to do."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+NO_CREDENTIALS = (
+    "no AWS credentials: log in (`aws sso login`, `aws configure`) or set AWS_PROFILE,"
+    " then run the same command again"
+)
+NO_REGION = "no AWS region: set AWS_REGION, such as `export AWS_REGION=us-east-1`"
+
+_REFUSED_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+
+
+class AwsError(Exception):
+    """One line: what AWS refused or lacks, and what to do about it."""
+
+
+def client(service: str) -> Any:
+    """boto3's client, in the region of AWS_REGION too: boto3 reads AWS_DEFAULT_REGION alone,
+    while the CDK's CLI takes either."""
+    return boto3.client(service, region_name=os.environ.get("AWS_REGION") or None)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise AwsError for whatever boto3 raises inside."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise AwsError(explanation(error)) from None
+
+
+def explanation(error: ClientError | BotoCoreError) -> str:
+    match error:
+        case ClientError():
+            return _of_refusal(error)
+        case NoCredentialsError() | PartialCredentialsError():
+            return NO_CREDENTIALS
+        case UnauthorizedSSOTokenError() | TokenRetrievalError():
+            return "the AWS login has expired: run `aws sso login`"
+        case ProfileNotFound():
+            return f"{error}: AWS_PROFILE names a profile that ~/.aws/config does not have"
+        case NoRegionError():
+            return NO_REGION
+        case HTTPClientError():
+            return f"AWS can't be reached from here ({type(error).__name__}): is there a network?"
+        case _:
+            return f"AWS can't be asked: {error}"
+
+
+def _of_refusal(error: ClientError) -> str:
+    code = error.response["Error"].get("Code", "")
+    if code in _REFUSED_CREDENTIALS:
+        return f"AWS refuses these credentials ({code}): log in anew (`aws sso login`)"
+    if code in _DENIED:
+        return f"these AWS credentials may not call {error.operation_name}: ask for that permission"
+    return f"AWS refuses {error.operation_name}: {error.response['Error'].get('Message', code)}"

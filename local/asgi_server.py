@@ -1,0 +1,64 @@
+"""An ASGI app served on loopback beside everything else that a program does."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+HOST = "127.0.0.1"
+
+_SHUTDOWN_SECONDS = 2
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to the program around it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listener(port: int) -> socket.socket:
+    """Listening on that port of loopback, or on a free one where it can't be had."""
+    with contextlib.suppress(OSError, OverflowError):
+        return _listening(port)
+    return _listening(0)
+
+
+def _listening(port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it an event
+    # waits 40 ms for the acknowledgement of the one before.
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((HOST, port))
+        made.listen()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@asynccontextmanager
+async def served(app: Any, sockets: socket.socket) -> AsyncIterator[None]:
+    """Serve the app on a listening socket, which is closed in the end."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
+    with sockets:
+        serving = asyncio.create_task(server.serve(sockets=[sockets]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
