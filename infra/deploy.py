@@ -13,6 +13,7 @@ from infra.folders import ROOT
 from infra.looks import Place, check_concurrency, look, reserved_now
 from infra.node import NodeError
 from infra.outputs import Outputs, outputs
+from infra.secret_members import BadMember
 
 INTERRUPTED = 130
 
@@ -102,9 +103,12 @@ Next, for a new bot:
 
 
 def register_at_the_end(options: Options) -> None:
-    """The deployment stands whatever Poe says; `make register` itself prints why it refuses."""
-    if register.main(["--bot", str(options.bot_name), "--stack", options.stack]):
+    """The deployment stands whatever Poe says."""
+    try:
+        register.register(str(options.bot_name), options.stack)
+    except (AwsError, BadMember, register.NotRegistered) as error:
         print(
+            f"error: {error}\n"
             "It is deployed, but not registered. Once that is mended:"
             f" make register{_stack_argument(options)} BOT={options.bot_name}"
         )

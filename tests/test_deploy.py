@@ -95,11 +95,22 @@ def test_a_new_accounts_few_conversations_are_remarked_on() -> None:
 def test_a_registration_that_poe_refuses_does_not_fail_the_deployment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[list[str]] = []
-    monkeypatch.setattr(register, "main", lambda arguments: asked.append(arguments) or 1)
+    def refuse(bot: str, stack: str) -> bool:
+        raise register.NotRegistered(f"Poe knows no {bot} of {stack}")
+
+    monkeypatch.setattr(register, "register", refuse)
     deploy.register_at_the_end(Options(bot_name="MyBot", stack="Mine"))
-    assert asked == [["--bot", "MyBot", "--stack", "Mine"]]
-    assert "make register STACK=Mine BOT=MyBot" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("error: Poe knows no MyBot of Mine")
+    assert "make register STACK=Mine BOT=MyBot" in said
+
+
+def test_a_registered_bot_with_a_broken_promise_is_not_called_unregistered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(register, "register", lambda bot, stack: False)
+    deploy.register_at_the_end(Options(bot_name="MyBot"))
+    assert "not registered" not in capsys.readouterr().out
 
 
 Put = Callable[[list[str], int], None]
