@@ -53,21 +53,27 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await _lifespan(receive, send)
-        bot = self._bots.get(scope["path"])
-        if bot is None or scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST":
             return await self._rest(scope, receive, send)
         try:
-            await self._post(bot, scope, receive, send)
+            await self._post(self._bot(scope), scope, receive, send)
         except Refusal as refusal:
-            scope.get("state", {})["refused"] = refusal.status
+            scope.get("state", {})["poe.refused"] = refusal.status
             await _refuse(refusal, send)
+
+    def _bot(self, scope: Scope) -> fp.PoeBot:
+        # Not left to FastAPI: its router knows more spellings of a path, and no guard.
+        bot = self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        if bot is None:
+            raise Refusal(404, "no bot lives at this path")
+        return bot
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
         await self._authorize(bot, scope)
         key = bot.access_key or ""
         body = await guard.read_body(scope["headers"], receive)
         document = guard.parse(body)
-        scope.get("state", {})["type"] = document["type"]
+        scope.get("state", {})["poe.type"] = document["type"]
         document |= {"access_key": key, "api_key": key}
         request = guard.validate(document)
         if isinstance(request, fp.QueryRequest):
@@ -89,7 +95,7 @@ class App:
                 raise
             guard.check_key(scope["headers"], bot.access_key or "")
         finally:
-            scope.get("state", {})["secret_read_failures"] = self._secret.failures - failures
+            scope.get("state", {})["poe.secret_read_failures"] = self._secret.failures - failures
 
     @cached_property
     def _rest(self) -> FastAPI:
@@ -125,6 +131,7 @@ def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> Ca
     """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
     its members gets that member's new value."""
     names = {value.strip(): name for name, value in members.items()}
+    names[members[access_key.KEY]] = access_key.KEY  # whichever other member equals it today
     sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
 
     def read() -> Members:

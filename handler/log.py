@@ -54,6 +54,9 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [_Handler()]
     root.setLevel(LEVELS.get(level.upper(), logging.INFO))
+    # fastapi_poe logs under uvicorn's name, whose own handler prints exceptions with their text.
+    fastapi_poe = logging.getLogger("uvicorn.default")
+    fastapi_poe.handlers, fastapi_poe.propagate = root.handlers, False
     _take_over_what_python_prints()
 
 

@@ -1,6 +1,7 @@
 """One invocation after another: stream it, or report why not."""
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -31,8 +32,9 @@ class Context:
     aws_request_id: str = ""
     invoked_function_arn: str = ""
     deadline_ms: int = 0  # since the epoch
-    identity: Any = None
-    client_context: Any = None
+    tenant_id: str | None = None
+    identity: Any = None  # JSON, of Cognito's
+    client_context: Any = None  # JSON, of the mobile SDK's
 
     def of(self, invocation: Invocation) -> "Context":
         return replace(
@@ -40,15 +42,25 @@ class Context:
             aws_request_id=invocation.request_id,
             invoked_function_arn=invocation.function_arn,
             deadline_ms=invocation.deadline_ms,
+            tenant_id=invocation.tenant_id,
+            identity=_json(invocation.cognito_identity),
+            client_context=_json(invocation.client_context),
         )
 
     def get_remaining_time_in_millis(self) -> int:
         return max(0, self.deadline_ms - int(time.time() * 1000))
 
 
+def _json(header: str | None) -> Any:
+    try:
+        return json.loads(header) if header else None
+    except ValueError:
+        return None
+
+
 # Seconds before Lambda's deadline. A query ends itself 1 s before it (query.LAMBDA_MARGIN).
 APP_MARGIN = 0.7  # any other request is cancelled
-WATCHDOG_MARGIN = 0.4  # the process says its last word and ends
+WATCHDOG_MARGIN = 0.4  # the process says its last word and ends, which took up to 120 ms
 
 DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
 
@@ -93,13 +105,17 @@ class Loop:
         except NotAFunctionURLEvent as error:
             logger.warning("%s: answered without the bot", error)
             await _deliver(self._api.respond(invocation, _not_for_us(error)))
+            self._write(self._refused())
         except BadEvent as error:
             logger.warning("%s: refused", error)
             await _deliver(self._refuse(invocation, error))
+            self._write(self._refused())
         else:
             self._current = exchange
             self._watchdog.arm(invocation.deadline_ms / 1000 - WATCHDOG_MARGIN)
             failure = await self._run(exchange.cycle)
+            if failure:
+                self._watchdog.disarm()  # its last word is the loop's own
             delivered = await _deliver(self._finish(exchange, failure))
             self._watchdog.disarm()
             self._report(exchange, _outcome(exchange.cycle, failure, delivered))
@@ -116,17 +132,23 @@ class Loop:
         return Exchange(invocation, cycle, self._cold, started)
 
     async def _run(self, cycle: Cycle) -> Failure | None:
-        """Run the app to its end. Gives what went wrong, if anything did."""
+        """Run the app to its end. Gives what went wrong, if anything did.
+
+        In a task of its own, as any ASGI server does: a context variable that a bot sets, or a
+        cancellation that comes when its answer is over, must not reach the next one's user.
+        """
         left = cycle.scope["aws.context"].get_remaining_time_in_millis() / 1000
-        limit = asyncio.timeout(left - APP_MARGIN)
+        task = asyncio.create_task(_ending(self._app(cycle.scope, cycle.receive, cycle.send)))
         try:
-            async with limit:
-                await self._app(cycle.scope, cycle.receive, cycle.send)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if _is_cancelled(error):
-                raise
+            done, _ = await asyncio.wait([task], timeout=max(0.0, left - APP_MARGIN))
+            if not done:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:
+            task.cancel()
+        if error := task.result():
             logger.error("the ASGI app failed", exc_info=error)
-            if limit.expired():
+            if not done:
                 return DEADLINE
             kind = type(error).__name__
             return Failure(kind, f"the bot failed ({kind}): see the log", log.stack_of(error))
@@ -135,15 +157,16 @@ class Loop:
             return Failure("IncompleteResponse", "the bot returned before its response was whole")
         return None
 
-    async def _finish(self, exchange: Exchange, failure: Failure | None) -> None:
+    async def _finish(self, exchange: Exchange, failure: Failure | None) -> bool:
         """End the answer: as a whole, as a cut one, or as a failure of which nothing was sent."""
         stream = exchange.cycle.stream
         if failure and stream is None:
-            await self._api.fail(exchange.invocation, failure)
-        elif stream:
-            if failure and exchange.cycle.state is State.RESPONSE:
+            return await self._api.fail(exchange.invocation, failure)
+        assert stream, "an app without a response has failed"
+        if failure and exchange.cycle.state is State.RESPONSE:
+            with suppress(ConnectionError):  # refused meanwhile? The answer is there all the same
                 stream.fail(failure)
-            await stream.accepted()
+        return await stream.accepted()
 
     def _give_up(self) -> None:
         """In the watchdog's thread: nothing else will end this invocation before its deadline."""
@@ -160,61 +183,72 @@ class Loop:
         self._report(exchange, Outcome.DEADLINE)
         os._exit(1)  # no clean-up could get past a bot that blocks
 
-    async def _refuse(self, invocation: Invocation, error: BadEvent) -> None:
+    async def _refuse(self, invocation: Invocation, error: BadEvent) -> bool:
         stream = await self._api.stream(invocation)
         await stream.write(wire.encode_prelude(400, {"content-type": "application/json"}, None))
         await stream.write(wire.PRELUDE_END)
         await stream.write(wire.encode_reason(error))
         stream.end()
-        await stream.accepted()
+        return await stream.accepted()
 
     def _report(self, exchange: Exchange, outcome: Outcome) -> None:
-        now, state, stream = time.time(), exchange.cycle.scope["state"], exchange.cycle.stream
-        tally, started = state.get("query"), exchange.started
+        state, stream = exchange.cycle.scope["state"], exchange.cycle.stream
+        tally, started = state.get("poe.tally"), exchange.started
         first = tally and tally.events and (tally.first_event - started) * 1000
-        done = report.Invocation(
+        invocation = report.Invocation(
             outcome,
             duration=(time.perf_counter() - started) * 1000,
             first_event=first or None,
             bytes=stream.size if stream else 0,
             cold_start=exchange.cold_start,
-            type=state.get("type", "other"),
+            type=state.get("poe.type", "other"),
             events=tally.events if tally else 0,
             errors=tally.errors if tally else 0,
             is_answer=tally is not None,
-            secret_read_failures=state.get("secret_read_failures", 0),
+            secret_read_failures=state.get("poe.secret_read_failures", 0),
         )
-        if fields := self._reporter.fields(done, now):
+        self._write(invocation)
+
+    def _refused(self) -> report.Invocation:
+        """An event that came to no exchange."""
+        return report.Invocation(
+            Outcome.REFUSED, duration=0, first_event=None, bytes=0, cold_start=self._cold
+        )
+
+    def _write(self, invocation: report.Invocation) -> None:
+        now = time.time()
+        if fields := self._reporter.fields(invocation, now):
             log.write("INFO", fields, now=now)
 
 
-async def _deliver(answer: Awaitable[None]) -> bool:
-    """Whether the Runtime API could be reached for the whole answer."""
+async def _deliver(answer: Awaitable[bool]) -> bool:
+    """Whether the Runtime API took the whole answer."""
     try:
-        await answer
+        return await answer
     except OSError as error:
         logger.error("the answer could not be delivered: %s", type(error).__name__)
         return False
-    return True
 
 
 def _outcome(cycle: Cycle, failure: Failure | None, delivered: bool) -> Outcome:
     state = cycle.scope["state"]
-    tally = state.get("query")
+    tally = state.get("poe.tally")
     if not delivered:
         return Outcome.RUNTIME_ERROR
     if failure is DEADLINE or (tally and tally.late):
         return Outcome.DEADLINE
     if failure or (tally and tally.errors):
         return Outcome.BOT_ERROR
-    return Outcome.REFUSED if "refused" in state else Outcome.DONE
+    return Outcome.REFUSED if "poe.refused" in state else Outcome.DONE
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether the loop itself is to stop: an app that awaits a cancelled task of its own raises
-    the same error."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+async def _ending(app: Awaitable[None]) -> BaseException | None:
+    """What `app` raises. Nothing may get out of its task: a `SystemExit` would end the loop."""
+    try:
+        await app
+    except BaseException as error:
+        return error
+    return None
 
 
 def _not_for_us(error: NotAFunctionURLEvent) -> dict[str, Any]:

@@ -9,17 +9,19 @@ import enum
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
 import fastapi_poe as fp
-from sse_starlette.event import ServerSentEvent, ensure_bytes
+from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request
+
+from handler.events import encode
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -34,14 +36,17 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"content-type", b"text/event-stream; charset=utf-8"),
 ]
-SEPARATOR = EventSourceResponse.DEFAULT_SEPARATOR
+MODELS = (fp.QueryRequest, fp.RequestContext, fp.PartialResponse)  # that every query needs
 PING_SECONDS = EventSourceResponse.DEFAULT_PING_INTERVAL
 
 
 # Poe gives up at 600 s on its own clock, which runs before ours: through the network, and through
 # a cold start of up to 10 s.
 POE_SECONDS = 600 - 12
-LAMBDA_MARGIN = 1.0  # seconds before Lambda's deadline
+# Seconds before Lambda's deadline. An ending took 5 to 9 ms with the CPU of 128 MB; the rest is for
+# the network, and for a bot that is slow to let go.
+LAMBDA_MARGIN = 1.0
+CLEAN_UP_SECONDS = 0.1  # what a cancelled bot has before its answer is ended without it
 MOST_EVENTS = 10_000  # Poe's limits for one response
 MOST_CHARACTERS = 100_000
 
@@ -62,6 +67,7 @@ class Tally:
     characters: int = 0  # of text
     first_event: float = 0  # seconds, of time.perf_counter
     late: bool = False
+    done: bool = False
 
     def count(self, event: Any) -> None:
         if not self.events:
@@ -72,6 +78,8 @@ class Tally:
             self.characters += _length(event.data)
         elif kind == "error":
             self.errors += 1
+        elif kind == "done":
+            self.done = True
 
     def warn(self) -> None:
         """Say so in the log when Poe will not have taken all of it."""
@@ -104,53 +112,59 @@ async def answer(
 
     `receive` has its body still to give, for a bot that looks at `context.http_request`. When the
     client goes away the bot is cancelled; when time runs out too, and then the answer ends as
-    Poe's protocol wants it. Puts a `Tally` into `scope["state"]["query"]`, where a state is.
+    Poe's protocol wants it. Puts a `Tally` into `scope["state"]["poe.tally"]`, where a state is.
     """
     request = Request(scope, receive)
     await request.body()
     tally = Tally()
-    scope.get("state", {})["query"] = tally
+    scope.get("state", {})["poe.tally"] = tally
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
     async def send_event(event: Any, data: bytes) -> None:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        # Counted first: a cancellation while the other side is slow finds the bytes on their way.
         tally.count(event)
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
-    events = _to_the_end(bot, query, fp.RequestContext(http_request=request))
-    with Client(receive, send, _seconds_left(scope)) as client:
-        async with aclosing(events):
-            async for event, data in events:
-                await send_event(event, data)
-                if client.stopped:  # a bot that swallowed its cancellation is not asked again
-                    break
-    if client.stopped is Stop.LATE:
-        tally.late = True
-        for event in (
-            bot.error_event("The bot ran out of time.", allow_retry=True),
-            bot.done_event(),
-        ):
-            await send_event(event, event.encode())
-    if client.stopped is not Stop.GONE:
+    async def end(late: bool) -> None:
+        tally.late = late
+        if late and not tally.done:
+            error = bot.error_event("The bot ran out of time.", allow_retry=True)
+            for event in (error, bot.done_event()):
+                await send_event(event, encode(event))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    with Client(receive, send, _seconds_left(scope), partial(end, True)) as client:
+        # By hand, since the bot's exceptions end the answer properly, and those of `send` do not.
+        events = None
+        while True:
+            try:
+                if events is None:
+                    events = aiter(bot.handle_query(query, fp.RequestContext(http_request=request)))
+                event = await anext(events)
+                data = encode(event)
+            except StopAsyncIteration:
+                break
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                if _is_cancelled(error):
+                    raise
+                for event in _failure(bot, error):
+                    await send_event(event, encode(event))
+                break
+            if client.stopped:  # what a bot says of its own cancellation is no part of its answer
+                break
+            await send_event(event, data)
+    if client.stopped is Stop.LATE:
+        await (client.ending or end(late=True))
+    elif not client.stopped:
+        await end(late=False)
     tally.warn()
 
 
-async def _to_the_end(
-    bot: fp.PoeBot, query: fp.QueryRequest, context: fp.RequestContext
-) -> AsyncGenerator[tuple[Any, bytes]]:
-    """The bot's events and their bytes. What it raises past fastapi_poe, such as `sys.exit`, ends
-    them properly."""
-    try:
-        async for event in bot.handle_query(query, context):
-            yield event, ensure_bytes(event, SEPARATOR)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if _is_cancelled(error):
-            raise
-        logger.error("the bot failed", exc_info=error)
-        text = "The bot encountered an unexpected issue."
-        failed = bot.error_event(text, raw_response=error, allow_retry=False)
-        for event in (failed, bot.done_event()):
-            yield event, event.encode()
+def _failure(bot: fp.PoeBot, error: BaseException) -> tuple[ServerSentEvent, ServerSentEvent]:
+    """The end of an answer whose bot raised past fastapi_poe, such as `sys.exit`."""
+    logger.error("the bot failed", exc_info=error)
+    text = "The bot encountered an unexpected issue."
+    return bot.error_event(text, raw_response=error, allow_retry=False), bot.done_event()
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -176,8 +190,16 @@ class Client:
     ends here, as `asyncio.timeout` ends its own.
     """
 
-    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        seconds: float,
+        end_late: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         self.stopped: Stop | None = None
+        self.ending: asyncio.Task[None] | None = None  # of an answer whose bot does not let go
+        self._end_late = end_late
         self._receive, self._send, self._seconds = receive, send, seconds
         self._loop = asyncio.get_running_loop()
         self._ping: asyncio.Task[None] | None = None
@@ -204,6 +226,8 @@ class Client:
         if not self.stopped:
             return False
         ours = self._task.uncancel() <= self._cancelling
+        if self.ending and not ours:  # the server ends the answer
+            self.ending.cancel()
         return ours and kind is asyncio.CancelledError
 
     async def _until_gone(self) -> None:
@@ -215,6 +239,12 @@ class Client:
         if not self.stopped:
             self.stopped = why
             self._task.cancel()
+            if why is Stop.LATE:
+                # A bot may clean up for long, or swallow its cancellation: nobody waits for it.
+                self._end = self._loop.call_later(CLEAN_UP_SECONDS, self._start_ending)
+
+    def _start_ending(self) -> None:
+        self.ending = self._loop.create_task(self._end_late())
 
     def _start_ping(self) -> None:
         # A task only when one is due: bots that answer within 15 s never pay for it.

@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
         self._transport: asyncio.Transport
         self._lost = False
-        self._paused = False
+        self.paused = False  # the other side takes bytes more slowly than they are written
         self._changed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,10 +66,10 @@ class Connection(asyncio.Protocol):
         self._changed.set()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.paused = False
         self._changed.set()
 
     async def _change(self) -> None:
@@ -83,13 +83,15 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     async def drain(self) -> None:
-        """Wait while the other side takes bytes more slowly than they are written."""
-        while self._paused and not self._lost:
+        while self.paused and not self._lost:
             await self._change()
 
+    def encode(self, event: h11.Event) -> bytes:
+        """What is to be written for `event`, which counts as sent."""
+        return self._http.send(event) or b""
+
     def send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
-        if data:
+        if data := self.encode(event):
             self.write(data)
 
     async def reply(self) -> Reply:
@@ -111,6 +113,10 @@ class Connection(asyncio.Protocol):
         if isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
             raise ConnectionResetError("the Runtime API closed the connection")
         return event
+
+    @property
+    def lost(self) -> bool:
+        return self._lost
 
     @property
     def reusable(self) -> bool:
@@ -140,33 +146,42 @@ class Connection(asyncio.Protocol):
 
 
 class ResponseStream:
-    """One invocation's streamed answer. Bytes leave as they are written, a frame for each write."""
+    """One invocation's streamed answer. Bytes leave as they are written, a frame for each write.
 
-    def __init__(self, connection: Connection) -> None:
+    `head` is the request's; it goes out together with the first frame, which is known at once.
+    """
+
+    def __init__(self, connection: Connection, head: bytes) -> None:
         self._connection = connection
+        self._head = head  # until it is out
         self.size = 0  # bytes of body so far, prelude included
 
     async def write(self, data: bytes) -> None:
         """`data` is not empty. Raises `ConnectionError` when nobody takes the answer any more."""
         self.size += len(data)
-        self._connection.write(wire.encode_chunk(data))
-        await self._connection.drain()
+        self._connection.write(self._with_head(wire.encode_chunk(data)))
+        if self._connection.paused:
+            await self._connection.drain()
 
     def end(self) -> None:
-        self._connection.write(wire.LAST_CHUNK)
+        self._connection.write(self._with_head(wire.LAST_CHUNK))
 
     def fail(self, failure: Failure) -> None:
         """End a body that cannot be completed: the trailers mark the invocation as failed."""
-        self._connection.write(wire.encode_last_chunk(failure.trailers))
+        self._connection.write(self._with_head(wire.encode_last_chunk(failure.trailers)))
 
     def fail_now(self, failure: Failure) -> None:
         """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
-        self._connection.write_now(wire.encode_last_chunk(failure.trailers))
+        self._connection.write_now(self._with_head(wire.encode_last_chunk(failure.trailers)))
 
-    async def accepted(self) -> None:
+    def _with_head(self, frame: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return head + frame
+
+    async def accepted(self) -> bool:
         """Wait for the answer to the whole; anything but 202 is logged."""
         try:
-            _log_refusal("response", await self._connection.reply())
+            return _is_accepted("response", await self._connection.reply())
         finally:
             self._connection.close()
 
@@ -198,6 +213,8 @@ class RuntimeAPI:
         raise AssertionError("the last attempt returns or raises")
 
     async def _next(self) -> Invocation:
+        if self._polling and self._polling.lost:  # closed since the last invocation
+            self._hang_up()
         if self._polling is None:
             self._polling = await self._connect()
         self._polling.send(self._request("GET", "invocation/next", []))
@@ -228,21 +245,21 @@ class RuntimeAPI:
             ("Connection", "close"),
             *invocation.echo,
         ]
-        connection.send(self._request("POST", f"invocation/{invocation.request_id}/response", head))
-        return ResponseStream(connection)
+        request = self._request("POST", f"invocation/{invocation.request_id}/response", head)
+        return ResponseStream(connection, connection.encode(request))
 
-    async def respond(self, invocation: Invocation, document: object) -> None:
+    async def respond(self, invocation: Invocation, document: object) -> bool:
         """Answer with one JSON document, for a caller that is no Function URL."""
-        await self._post(
+        return await self._post(
             f"invocation/{invocation.request_id}/response",
             json.dumps(document).encode(),
             invocation.echo,
         )
 
-    async def fail(self, invocation: Invocation, failure: Failure) -> None:
+    async def fail(self, invocation: Invocation, failure: Failure) -> bool:
         """Report an invocation that failed before anything of its answer was sent."""
         path = f"invocation/{invocation.request_id}/error"
-        await self._post(path, failure.document, self._error_head(invocation, failure))
+        return await self._post(path, failure.document, self._error_head(invocation, failure))
 
     def fail_now(self, invocation: Invocation, failure: Failure) -> None:
         """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
@@ -256,14 +273,14 @@ class RuntimeAPI:
 
     async def fail_init(self, failure: Failure) -> None:
         """Report a start that failed; the process ends after it."""
-        await self._post("init/error", failure.document, [(wire.ERROR_TYPE, failure.type)])
+        await self._post("init/error", failure.document, failure.header)
 
-    async def _post(self, path: str, body: bytes, headers: Headers) -> None:
+    async def _post(self, path: str, body: bytes, headers: Headers) -> bool:
         connection = await self._connect()
         try:
             for event in self._document_request(path, body, headers):
                 connection.send(event)
-            _log_refusal(path.rpartition("/")[2], await connection.reply())
+            return _is_accepted(path.rpartition("/")[2], await connection.reply())
         finally:
             connection.close()
 
@@ -278,7 +295,7 @@ class RuntimeAPI:
 
     @staticmethod
     def _error_head(invocation: Invocation, failure: Failure) -> Headers:
-        return [(wire.ERROR_TYPE, failure.type), *invocation.echo]
+        return [*failure.header, *invocation.echo]
 
     def _request(self, method: str, path: str, headers: Headers) -> h11.Request:
         return h11.Request(
@@ -295,6 +312,7 @@ class RuntimeAPI:
         return connection
 
 
-def _log_refusal(call: str, reply: Reply) -> None:
+def _is_accepted(call: str, reply: Reply) -> bool:
     if reply.status != ACCEPTED:
         logger.error("the Runtime API answered %d to `%s`", reply.status, call)
+    return reply.status == ACCEPTED

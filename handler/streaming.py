@@ -60,7 +60,7 @@ class Stream(Protocol):
     def end(self) -> None: ...
     def fail(self, failure: Failure) -> None: ...
     def fail_now(self, failure: Failure) -> None: ...
-    async def accepted(self) -> None: ...
+    async def accepted(self) -> bool: ...
 
 
 class Cycle:
@@ -102,10 +102,13 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         match self.state, message["type"]:
+            case (
+                (State.RESPONSE | State.DISCARD),
+                "http.response.body",
+            ):  # first: it is every event
+                await self._send_body(message)
             case State.REQUEST, "http.response.start":
                 await self._start(message)
-            case ((State.RESPONSE | State.DISCARD), "http.response.body"):
-                await self._send_body(message)
             case state, kind:
                 raise UnexpectedMessage(f"{kind} is not allowed while {state.name}")
 
@@ -125,7 +128,9 @@ class Cycle:
             await stream.write(FIRST_COMMENT)
 
     def _prelude(self, status: int, headers: list[Any]) -> bytes:
-        response = self._gateway({"status": status, "headers": headers, "body": b""})
+        # ASGI's values are latin-1, as HTTP's are; Mangum reads them as UTF-8.
+        decoded = [[name, bytes(value).decode("latin-1").encode()] for name, value in headers]
+        response = self._gateway({"status": status, "headers": decoded, "body": b""})
         out = dict(response.get("headers", {}))
         if not any(name.lower() == b"content-type" for name, _ in headers):
             out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
@@ -147,4 +152,5 @@ def _is_event_stream(message: Message) -> bool:
     return (
         headers.get(b"content-type", b"").startswith(b"text/event-stream")
         and b"content-encoding" not in headers
+        and b"content-length" not in headers  # which the comment would make untrue
     )

@@ -7,6 +7,7 @@ for AWS Lambda" (response streaming); for events, "Invoking Lambda function URLs
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -101,9 +102,14 @@ class Failure:
         ).encode()
 
     @property
+    def header(self) -> Headers:
+        """The type, as a header can carry it: a class's name may be in any script."""
+        return [(ERROR_TYPE, re.sub(r"[^!-~]", "?", self.type))]
+
+    @property
     def trailers(self) -> Headers:
         """The two trailers that mark a response as failed after its head is out."""
-        return [(ERROR_TYPE, self.type), (ERROR_BODY, base64.b64encode(self.document).decode())]
+        return [*self.header, (ERROR_BODY, base64.b64encode(self.document).decode())]
 
 
 def encode_prelude(

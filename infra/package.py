@@ -3,6 +3,7 @@
     build/package-<python>-<arch>/
         bootstrap        the wrapper, mode 755
         handler/         the sources, with the bot
+        certificates/    the authorities of certifi, one by one
         fastapi_poe/ …   every library of handler/requirements.txt
 
 No Docker: uv picks the wheels for the target, wherever it runs. The same sources, requirements and
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from infra import certificates
 from infra.folders import (
     BUILD,
     ROOT,
@@ -40,6 +42,9 @@ NEVER_SHIPPED = {"__pycache__", "tests"}
 
 # Installers' own notes. METADATA and entry_points.txt stay: opentelemetry reads them.
 INSTALLERS_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"}
+
+# pydantic 1 inside of pydantic 2, for code that still asks for it: 4 % of the zip.
+SELDOM_IMPORTED = ("pydantic/v1",)
 
 
 def build(
@@ -87,8 +92,11 @@ def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
         with made_aside(folder, replace=folder.exists()) as aside:
             run_uv(requirements, target, aside)
             trim(aside)
+            add_certificates(aside)
             if python is not None:
                 compile_folder(aside, python, FOLDER_AT_RUN_TIME)
+                for name in SELDOM_IMPORTED:
+                    drop_pyc(aside / name)
             fix_modes_and_times(aside)
     return folder
 
@@ -105,7 +113,7 @@ def warn_of_missing_pyc(target: Target) -> None:
 def fingerprint(requirements: Path, target: Target, python: Path | None) -> str:
     """Names all that the installed libraries' bytes depend on, this recipe among it."""
     digest = hashlib.sha256(target.name.encode())
-    for file in (requirements, Path(__file__), COMPILER):
+    for file in (requirements, Path(__file__), Path(certificates.__file__), COMPILER):
         digest.update(file.read_bytes())
     if python is not None:
         digest.update(subprocess.run([python, "-VV"], stdout=subprocess.PIPE, check=True).stdout)
@@ -142,7 +150,7 @@ def find_uv() -> str:
 
 
 def trim(folder: Path) -> None:
-    """Drop what a function never reads: console scripts, type stubs, installers' notes."""
+    """Drop what a function never reads: console scripts, type stubs, notes for installers."""
     shutil.rmtree(folder / "bin", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     for stub in folder.rglob("*.pyi"):
@@ -150,6 +158,23 @@ def trim(folder: Path) -> None:
     for name in INSTALLERS_FILES:
         for file in folder.glob(f"*.dist-info/{name}"):
             file.unlink()
+    for sboms in folder.glob("*.dist-info/sboms"):
+        shutil.rmtree(sboms)
+    for metadata in folder.glob("*.dist-info/METADATA"):
+        fields, end, _ = metadata.read_text("utf-8").partition("\n\n")
+        metadata.write_text(fields + end, "utf-8")  # what follows is the library's README
+
+
+def drop_pyc(folder: Path) -> None:
+    """Leave the sources alone in `folder`: importing them takes longer, and works."""
+    for cache in [*folder.rglob("__pycache__")]:
+        shutil.rmtree(cache)
+
+
+def add_certificates(folder: Path) -> None:
+    bundle = folder / "certifi" / "cacert.pem"
+    if bundle.exists():
+        certificates.write_directory(bundle, folder / "certificates")
 
 
 def add_sources(source: Path, folder: Path, bot_file: Path | None) -> None:
@@ -184,7 +209,10 @@ def compile_sources(folder: Path, target: Target, bot_file: Path | None) -> None
 
 def compile_folder(folder: Path, python: Path, folder_at_run_time: str) -> list[str]:
     """Give each module its .pyc; the result has a line `path:line: message` for each that fails."""
-    command: list[str | Path] = [python, "-SsP", "-W", "ignore", COMPILER, folder_at_run_time]
+    command: list[str | Path] = [
+        # Which column of a line an error came from is a fifth of a .pyc, and no log shows it.
+        python, "-SsP", "-X", "no_debug_ranges", "-W", "ignore", COMPILER, folder_at_run_time,
+    ]  # fmt: skip
     compiled = subprocess.run(
         command,
         cwd=folder,

@@ -219,7 +219,16 @@ async def test_a_bot_that_never_returns_ends_before_the_deadline_as_poe_wants_it
     assert function.records[-1].pid == function.records[-2].pid
 
 
-@pytest.mark.parametrize("word", ["swallow", "block", "busy"])
+async def test_a_bot_that_swallows_every_cancellation_is_ended_without_it(function):
+    status, body, whole = await function.ask("swallow")
+    assert (status, whole) == (200, True)
+    assert error_of(body) == {"allow_retry": True, "text": "The bot ran out of time."}
+    pid = function.records[-1].pid
+    assert await function.serves()
+    assert function.records[-1].pid != pid  # it would have held the process
+
+
+@pytest.mark.parametrize("word", ["block", "busy"])
 async def test_a_bot_that_cannot_be_stopped_is_cut_with_an_error_and_the_process_replaced(
     function, word
 ):

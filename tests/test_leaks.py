@@ -1,6 +1,9 @@
 """No key, no other member of the secret and no message ever reaches the log, at any level."""
 
 import json
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -46,32 +49,58 @@ bot = Bot(bot_name="Named")
 """
 
 
-@pytest.mark.parametrize("level", ["INFO", "DEBUG", "TRACE"])
-async def test_a_run_at_any_log_level_tells_no_secret_and_no_message(
-    build_with_bot, runtime_python, tmp_path, level
-):
+LEVELS = pytest.mark.parametrize("level", ["INFO", "DEBUG", "TRACE"])
+
+
+async def output_of(config, level, folder):
+    """Everything that a function writes while all is said to it that can be."""
     lines = []
     members = {"POE_ACCESS_KEY": KEY, "OTHER_KEY": OTHER}
     async with (
         secret(members) as held,
-        PoeStandIn(access_key=KEY, folder=tmp_path, on_line=lambda line: None) as poe,
+        PoeStandIn(access_key=KEY, folder=folder, on_line=lambda line: None) as poe,
     ):
-        environment = {**held.environment, **poe.environment, "AWS_LAMBDA_LOG_LEVEL": level}
-        config = FunctionConfig(build_with_bot(BOT), runtime_python, environment=environment)
+        log = {"AWS_LAMBDA_LOG_LEVEL": level, "AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        environment = {**held.environment, **poe.environment, **log}
+        config = replace(config, environment=environment)
         async with LocalLambda(config, on_line=lines.append) as function:
             await talk(function.url)
             await function.settled()
+    return lines
+
+
+def assert_discreet(lines):
     output = "\n".join(lines)
     assert KEY not in output
     assert OTHER not in output
     assert MESSAGE not in output
-    # It is the log of what was done, not of nothing.
-    assert output.count('"outcome"') >= 8
-    assert ("answering at DEBUG" in output) is (level != "INFO")
     assert "settings will NOT be synced" not in output
     for line in lines:
         if not line.startswith(("START", "END", "REPORT")):
             assert json.loads(line)["level"], line
+
+
+@LEVELS
+async def test_a_run_at_any_log_level_tells_no_secret_and_no_message(
+    build_with_bot, runtime_python, tmp_path, level
+):
+    lines = await output_of(FunctionConfig(build_with_bot(BOT), runtime_python), level, tmp_path)
+    assert_discreet(lines)
+    # It is the log of what was done, not of nothing.
+    output = "\n".join(lines)
+    assert output.count('"outcome"') >= 8
+    assert ("answering at DEBUG" in output) is (level != "INFO")
+
+
+@LEVELS
+async def test_nor_does_the_buffered_way_under_awslambdaric(build_with_bot, tmp_path, level):
+    pytest.importorskip("awslambdaric", reason="awslambdaric has no wheel for this machine")
+    config = FunctionConfig(
+        build_with_bot(BOT), Path(sys.executable), wrapper=None, invoke_mode="BUFFERED"
+    )
+    lines = await output_of(config, level, tmp_path)
+    assert_discreet(lines)
+    assert any("Error responding to query" in line for line in lines)
 
 
 async def talk(url):

@@ -273,7 +273,7 @@ async def test_what_was_sent_is_counted_for_the_log():
         await ours({**scope, "state": state}, receive, send)
 
     await answer(stateful)
-    tally = state["query"]
+    tally = state["poe.tally"]
     assert (tally.events, tally.errors, tally.characters) == (3, 1, 1)
     assert tally.first_event > 0
-    assert state["type"] == "query"
+    assert state["poe.type"] == "query"

