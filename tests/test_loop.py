@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from contextlib import asynccontextmanager
 
 import fastapi_poe as fp
@@ -236,6 +237,17 @@ async def test_trace_id_request_id_and_context_are_those_of_the_invocation(monke
         await double.invoke(EVENT)
     assert seen[0] == ("Root=1-5bef4de7;Sampled=1", True)
     assert seen[-1] == (None, True)
+
+
+async def test_the_watchdog_leaves_an_invocation_alone_that_has_ended(monkeypatch):
+    barks = []
+    monkeypatch.setattr(Loop, "_give_up", lambda self: barks.append(time.time()))
+    async with looping(hello) as double:
+        # What it is armed with is half a second away, and the next invocation never comes.
+        double.headers = {"Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 900)}
+        assert await after_a_failure(double)
+        await asyncio.sleep(0.8)
+    assert barks == []
 
 
 async def test_one_event_loop_and_one_lifespan_serve_all_requests():

@@ -8,7 +8,7 @@ import pytest
 
 from handler import runtime_api
 from handler.runtime_api import RuntimeAPI, RuntimeAPIError
-from handler.wire import Failure
+from handler.wire import Failure, Invocation
 from tests.support_runtime_api import RuntimeAPIDouble
 
 pytestmark = pytest.mark.anyio
@@ -201,3 +201,44 @@ async def test_next_that_fails_once_is_asked_again(monkeypatch, caplog):
         invocation = await waiting
         await api.respond(invocation, {})
         await answer
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 202 Accepted\r\n\r\n{}",
+        b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 202 Accepted\r\nX-Long: %b\r\nContent-Length: 0\r\n\r\n" % (b"x" * 20_000),
+    ],
+)
+async def test_any_form_of_a_202_in_any_pieces_is_an_acceptance(reply, caplog):
+    async def answer(reader, writer):
+        await reader.readuntil(b"0\r\n\r\n")
+        for start in range(0, len(reply), 7):
+            writer.write(reply[start : start + 7])
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    stream = await RuntimeAPI(f"{host}:{port}").stream(Invocation("id", 0, b""))
+    await stream.write(b"{}")
+    stream.end()
+    assert await stream.accepted()
+    assert not caplog.records
+    server.close()
+
+
+async def test_nothing_is_told_behind_a_frame_that_is_only_half_out():
+    double = RuntimeAPIDouble()
+    double.read_bodies.clear()
+    async with double.serve() as address:
+        stream = await RuntimeAPI(address).stream(Invocation("id", 0, b""))
+        writing = asyncio.ensure_future(stream.write(b"x" * 50_000_000))
+        await asyncio.sleep(0.2)
+        with pytest.raises(BlockingIOError):
+            stream.fail_now(FAILURE)
+        writing.cancel()
+        stream._connection.close()
+        double.read_bodies.set()
