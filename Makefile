@@ -21,10 +21,11 @@ test: venv-node  ## all tests [ARGS="-k stream"]
 	@exec $(PYTHON_IN_VENV) -m pytest $(ARGS)
 
 .PHONY: lint
-lint: venv  ## ruff and mypy
+lint: venv  ## ruff and mypy, and whether a pinned library is known to be vulnerable
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
+	@$(PYTHON_IN_VENV) -m infra.audit handler/requirements.txt requirements.txt
 
 .PHONY: lock
 lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE=1 for newer versions]
@@ -33,6 +34,7 @@ lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE
 	@$(COMPILE) local/requirements.in -o local/requirements.txt
 	@$(COMPILE) requirements.in -o requirements.txt
 	@$(COMPILE) requirements-node.in -o requirements-node.txt
+	@$(COMPILE) -c requirements.txt bench/peers/requirements.in -o bench/peers/requirements.txt
 	@$(COMPILE) infra/ministack-requirements.in -o infra/ministack-requirements.txt
 
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -82,6 +84,10 @@ deploy-local: venv-node  ## the same into a local AWS, and a URL to talk to [POR
 .PHONY: destroy
 destroy: venv-node  ## take the stack away; asks first [STACK=Name YES=yes]
 	@exec $(PYTHON_IN_VENV) -m infra.destroy $(if $(filter yes,$(YES)),--yes) $(CONTEXT)
+
+.PHONY: bench
+bench: venv  ## how fast it is beside other ways to host a bot; takes minutes [ROUNDS=9]
+	@exec $(PYTHON_IN_VENV) -m bench $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 .PHONY: clean
 clean:  ## remove all that was built or installed here, and the key of `make run`

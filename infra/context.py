@@ -33,7 +33,7 @@ class Options:
     """Every choice with its default; the README's table has the same rows."""
 
     stack: str = DEFAULT_STACK
-    memory: int = 1024  # MB
+    memory: int = 512  # MB, chosen from the curve in bench/results.md
     timeout: int = 615  # seconds
     arch: str = "arm64"
     python: str = ""  # empty: cdk.json's

@@ -1,14 +1,16 @@
 #!/bin/sh
-# Usage: sh infra/venv.sh [REQUIREMENTS]
+# Usage: [VENV_PYTHON=3.12] sh infra/venv.sh [REQUIREMENTS]
 #
 # Makes .venv (with uv in it), or brings it up to date, and installs one requirements file into it.
 # Quick and silent where nothing is to do. A checkout that moved, another Python version in cdk.json,
-# an interpreter that is gone and an interrupted setup all lead to a fresh .venv.
+# an interpreter that is gone and an interrupted setup all lead to a fresh .venv. VENV_PYTHON chooses
+# exactly that version instead of cdk.json's, such as for the tests; the function keeps cdk.json's.
 set -eu
 cd "$(dirname "$0")/.."
 requirements=${1:-}
 
-version=$(sed -n 's/.*"python": *"\(3\.[0-9]*\)".*/\1/p' cdk.json)
+chosen=${VENV_PYTHON:-}
+version=${chosen:-$(sed -n 's/.*"python": *"\(3\.[0-9]*\)".*/\1/p' cdk.json)}
 log=build/venv.log
 
 # What .venv was made from, and what was installed into it; .venv/made and .venv/installed-* say so.
@@ -37,7 +39,10 @@ quietly() {
 
 is_made && is_installed && exit
 
-python=$(sh infra/find-python.sh "$version")
+python=$(sh infra/find-python.sh "$version" ${chosen:+exact}) || {
+    [ -z "$chosen" ] || echo "error: VENV_PYTHON=$chosen: no such Python here (give one as 3.13)" >&2
+    exit 1
+}
 mkdir -p build
 # One setup at a time. The lock belongs to descriptor 9, so it ends with this process, however that ends.
 exec 9>build/venv.lock

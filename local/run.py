@@ -43,7 +43,7 @@ PORT = 9000
 SOURCE = ROOT / "handler"
 KEY_FILE = BUILD / "run" / "access-key"
 LAMBDAS_MEMORY = range(128, 10_241)  # MB
-DEFAULT_MEMORY = 1024
+DEFAULT_MEMORY = 512
 KEY_LENGTH = 32  # characters, as Poe's own
 
 

@@ -11,7 +11,7 @@ from infra.folders import ROOT
 
 def test_without_a_choice_the_defaults_stand() -> None:
     options = Options.from_context({})
-    assert (options.stack, options.memory, options.timeout) == ("PoeBot", 1024, 615)
+    assert (options.stack, options.memory, options.timeout) == ("PoeBot", 512, 615)
     assert (options.arch, options.python, options.streaming) == ("arm64", "3.13", True)
     assert (options.alarm_email, options.dashboard, options.tracing) == (None, False, False)
 

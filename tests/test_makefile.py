@@ -13,6 +13,7 @@ import pytest
 
 from infra.folders import ROOT
 from infra.pythons import this_version
+from infra.target import configured_python
 
 # Homebrew's places are searched too, and a test can't empty them.
 needs_an_empty_machine = pytest.mark.skipif(sys.platform == "darwin", reason="has Homebrew")
@@ -154,20 +155,21 @@ esac""",
             (tools / name).symlink_to(str(shutil.which(name)))
         (folder / "infra").mkdir(parents=True)
         shutil.copy(ROOT / "infra/venv.sh", folder / "infra")
-        executable(folder / "infra/find-python.sh", f"echo {python}")
+        found = f'echo "$*" >>{tools}/sought; [ "$*" != "3.98 exact" ] && echo {python}'
+        executable(folder / "infra/find-python.sh", found)
         shutil.copy(ROOT / "cdk.json", folder)
         (folder / "requirements-uv.txt").write_text("uv\n")
         (folder / "requirements.txt").write_text("pytest\n")
 
-    def set_up(self) -> tuple[int, list[str]]:
+    def set_up(self, **environment: str) -> tuple[int, list[str]]:
         """Exit status, and what was made: "venv", "uv"."""
         self.notes.write_text("")
-        status, _, self.said = self.run()
+        status, _, self.said = self.run(**environment)
         return status, [line.split()[0] for line in self.notes.read_text().splitlines()]
 
-    def run(self) -> tuple[int, str, str]:
+    def run(self, **environment: str) -> tuple[int, str, str]:
         venv = self.folder / "infra/venv.sh"
-        return output_of("sh", venv, "requirements.txt", PATH=str(self.tools))
+        return output_of("sh", venv, "requirements.txt", PATH=str(self.tools), **environment)
 
 
 @pytest.fixture
@@ -192,6 +194,21 @@ def test_another_python_in_cdk_json_makes_a_new_venv(checkout: Checkout) -> None
     checkout.set_up()
     (checkout.folder / "cdk.json").write_text('{"context": {"python": "3.99"}}')
     assert checkout.set_up() == (0, ["venv", "uv"])
+
+
+def test_venv_python_makes_a_venv_of_exactly_that_version(checkout: Checkout) -> None:
+    checkout.set_up()
+    assert checkout.set_up(VENV_PYTHON="3.99") == (0, ["venv", "uv"])
+    assert checkout.set_up(VENV_PYTHON="3.99") == (0, [])
+    assert checkout.set_up() == (0, ["venv", "uv"])
+    sought = (checkout.tools / "sought").read_text().splitlines()
+    configured = configured_python()
+    assert sought == [configured, "3.99 exact", configured]
+
+
+def test_venv_python_that_is_not_here_gets_one_clear_line(checkout: Checkout) -> None:
+    assert checkout.set_up(VENV_PYTHON="3.98") == (1, [])
+    assert checkout.said == "error: VENV_PYTHON=3.98: no such Python here (give one as 3.13)\n"
 
 
 def test_an_interpreter_that_is_gone_makes_a_new_venv(checkout: Checkout) -> None:

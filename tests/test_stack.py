@@ -53,7 +53,7 @@ def test_the_function_is_what_the_readme_says(plain: Synthesized) -> None:
     expected = {
         "Runtime": "python3.13",
         "Architectures": ["arm64"],
-        "MemorySize": 1024,
+        "MemorySize": 512,
         "Timeout": 615,
         "Handler": "handler.function.handler",
     }

@@ -1,0 +1,145 @@
+"""`make bench`: measures everything in one run, for bench/results.md and bench/results.svg."""
+
+import argparse
+import itertools
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bench import picture, results
+from bench.measure import ROUNDS, Figure, cold, compare, crowd, warm
+from bench.results import Report, Row
+from bench.variants import Variants, built, node, zip_size
+
+HERE = Path(__file__).parent
+EVENTS = "200 0"
+SLOW_EVENTS = "100 0.005"
+MEMORIES = (256, 512, 1024, 1769)  # MB
+
+RIC = "awslambdaric + Mangum, no secret"
+UVICORN = "uvicorn"
+
+
+def main() -> None:
+    options = _parse()
+    if sys.platform != "linux":
+        sys.exit("error: the bench reads CPU and memory of other processes, which needs Linux")
+    started = time.time()
+    with tempfile.TemporaryDirectory() as directory, built(Path(directory)) as variants:
+        report = Report(
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}, "
+            f"medians of {options.rounds} rounds"
+        )
+        sections = {"targets": _targets, "peers": _peers, "curve": _curve}
+        for name in options.sections or sections:
+            _say(f"{name} …")
+            sections[name](variants, options.rounds, report)
+    if not options.sections:
+        (HERE / "results.md").write_text(results.markdown(report), "utf-8")
+        (HERE / "results.svg").write_text(picture.svg(report), "utf-8")
+    _say(f"{time.time() - started:.0f} s")
+    print(results.markdown(report))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "sections", nargs="*", metavar="targets|peers|curve", help="these alone, writing no file"
+    )
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _targets(variants: Variants, rounds: int, report: Report) -> None:
+    rows = (_cold_rows, _warm_rows, _other_rows)
+    for row in itertools.chain.from_iterable(each(variants, rounds) for each in rows):
+        _say(f"  {row.what}: {row.result}")
+        report.targets.append(row)
+
+
+def _cold_rows(variants: Variants, rounds: int) -> Iterator[Row]:
+    ours, buffered = variants.ours(), variants.buffered()
+    found = compare(partial(cold, ours), partial(cold, buffered), rounds)
+    yield Row("cold start: process start to first `next`", RIC, found["start"], 0.75)
+    yield Row("– its CPU", RIC, found["start_cpu"], None)
+    yield Row("cold start and first event", RIC, found["first_answer"], 0.70)
+    yield Row("– its CPU", RIC, found["first_answer_cpu"], None)
+    try:
+        found = compare(partial(cold, ours, 512), partial(cold, buffered, 512), rounds)
+    except LookupError as error:
+        _say(f"  512 MB's share of the CPU: {error}")
+        return
+    yield Row("cold start with the CPU of 512 MB", RIC, found["start"], 0.75)
+    yield Row("– and first event", RIC, found["first_answer"], None)
+
+
+def _warm_rows(variants: Variants, rounds: int) -> Iterator[Row]:
+    ours, uvicorn = variants.ours(), variants.uvicorn()
+    found = compare(partial(warm, ours, EVENTS, 15), partial(warm, uvicorn, EVENTS, 15), rounds)
+    yield Row("warm: time to first event", UVICORN, found["first_event"], 0.8)
+    yield Row("warm: 200 events without pauses, time", UVICORN, found["total"], 0.6)
+    yield Row("– CPU", UVICORN, found["cpu"], 0.5)
+    memory = found["memory"]
+    found = compare(
+        partial(warm, ours, SLOW_EVENTS, 2), partial(warm, uvicorn, SLOW_EVENTS, 2), rounds
+    )
+    yield Row("warm: 5 ms between events, CPU", UVICORN, found["cpu"], 0.65)
+    yield Row("peak memory (MB), key fetched, warm", UVICORN, memory, 45, is_absolute=True)
+
+
+def _other_rows(variants: Variants, rounds: int) -> Iterator[Row]:
+    ours, uvicorn = variants.ours_under_uvicorn(), variants.uvicorn()
+    found = compare(partial(crowd, ours, 64, EVENTS), partial(crowd, uvicorn, 64, EVENTS), rounds)
+    what = "64 conversations at once, `handler.asgi:app` under uvicorn, CPU"
+    yield Row(what, "`make_app`'s app under uvicorn", found["cpu"], 0.7)
+    size = zip_size(variants.package) / 1e6
+    figure = Figure(size, size, 1, 1, 1)
+    yield Row("zip, .pyc included (million bytes)", "", figure, 5.5, is_absolute=True)
+
+
+def _peers(variants: Variants, rounds: int, report: Report) -> None:
+    found_node = node()
+    peers = {
+        "this project": variants.ours(),
+        "awslambdaric + Mangum (buffered)": variants.buffered(),
+        "– with the key by boto3": variants.buffered_boto3(),
+        "uvicorn behind a proxy": variants.uvicorn_behind_a_proxy(),
+    }
+    if isinstance(found_node, str):
+        report.notes.append(f"Node's runtime client: not measured, {found_node}.")
+    else:
+        peers["Node's client, plain stream, no framework"] = found_node
+    reference = variants.uvicorn()
+    for name, variant in peers.items():
+        _say(f"  {name}")
+        figures = compare(partial(cold, variant), partial(cold, reference), rounds)
+        figures |= compare(
+            partial(warm, variant, EVENTS, 10), partial(warm, reference, EVENTS, 10), rounds
+        )
+        report.peers[name] = figures
+
+
+def _curve(variants: Variants, rounds: int, report: Report) -> None:
+    ours, buffered = variants.ours(), variants.buffered_boto3()
+    for memory in MEMORIES:
+        try:
+            figures = compare(partial(cold, ours, memory), partial(cold, buffered, memory), rounds)
+        except LookupError as error:
+            report.notes.append(f"The curve over memory: not measured, {error}.")
+            return
+        _say(f"  {memory} MB: {figures['first_answer'].value:.2f} s")
+        report.curve[memory] = figures["first_answer"]
+
+
+if __name__ == "__main__":
+    main()

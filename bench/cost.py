@@ -1,0 +1,162 @@
+"""What a bot costs a month, from stated prices: `python -m bench.cost [--seconds 20 …]`.
+
+Every price and assumption below is an option; prices in USD, without free tiers. They are list
+prices for us-east-1, looked up in November 2026 on public pages; where it says "memory", nothing
+public was at hand. The README's section on cost shows this program's output.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+MONTH = 30 * 24 * 3600  # seconds
+VOLUMES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)  # messages a month
+MEMORIES = (256, 512, 1024)  # MB
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Options of the command: dashes for underscores."""
+
+    # A message, and how messages come.
+    seconds: float = 10  # that a conversation is open, mostly waiting for a model
+    cpu_seconds: float = 0.1  # of a whole vCPU, for one message
+    peak: float = 3  # the busiest hour, in averages
+
+    # AWS Lambda pricing, arm64: up to 7.5 billion GB-s, then up to 18.75, then beyond.
+    lambda_gb_second: float = 0.0000133334
+    lambda_gb_second_2: float = 0.0000120001
+    lambda_gb_second_3: float = 0.0000106667
+    lambda_million_requests: float = 0.20
+    cold_seconds_256: float = 3.6  # a start, which is billed as well: bench/results.md
+    cold_seconds_512: float = 1.6
+    cold_seconds_1024: float = 0.8
+    kept_seconds: float = 300  # an idle environment stays this long or longer (undocumented)
+    least_cold_share: float = 0.01  # of starts, however many messages there are
+    secret: float = 0.40  # AWS Secrets Manager pricing: a secret, a month
+    log_gb: float = 0.50  # CloudWatch pricing
+    log_bytes: float = 700  # for one message
+
+    # Lambda Managed Instances: EC2's price and 15 % on top; three instances is the least.
+    managed_instance_hour: float = 0.0725  # c7g.large, 2 vCPUs (memory)
+    managed_fee: float = 0.15
+    managed_least: float = 3
+    managed_conversations: float = 32  # in one instance: 16 for each vCPU, Lambda's own default
+
+    # AWS Fargate pricing, arm64: a task of 0.25 vCPU and 0.5 GB, and what brings it to the net.
+    fargate_vcpu_hour: float = 0.03238
+    fargate_gb_hour: float = 0.00356
+    balancer_month: float = 20.0  # load balancer and public address (memory)
+
+    # Modal pricing: physical cores of two vCPUs; 0.125 of one and 128 MB are the least.
+    modal_core_second: float = 0.0000131
+    modal_gib_second: float = 0.00000222
+    modal_idle_seconds: float = 60  # that an idle container stays
+    modal_conversations: float = 50  # in one container
+
+    # Lambda Web Functions: billed by requests, active CPU and memory held. No public price was
+    # found: give one, and the row appears.
+    web_million_requests: float = 0
+    web_vcpu_second: float = 0
+    web_gb_second: float = 0
+    web_conversations: float = 50  # in one environment of 512 MB
+
+
+def on_lambda(n: int, a: Assumptions, memory: int) -> float:
+    """USD for `n` messages in a month."""
+    cold = getattr(a, f"cold_seconds_{memory}")
+    seconds = n * (a.seconds + cold_share(n, a) * cold)
+    compute = _tiered(seconds * memory / 1024, a)
+    return compute + n / 1e6 * a.lambda_million_requests + _secret_and_logs(n, a)
+
+
+def cold_share(n: int, a: Assumptions) -> float:
+    """Of messages that come at random: those before which nobody came for `kept_seconds`."""
+    return max(a.least_cold_share, math.exp(-n / MONTH * a.kept_seconds))
+
+
+def _tiered(gb_seconds: float, a: Assumptions) -> float:
+    first, second = min(gb_seconds, 7.5e9), min(max(gb_seconds - 7.5e9, 0), 11.25e9)
+    third = max(gb_seconds - 18.75e9, 0)
+    return first * a.lambda_gb_second + second * a.lambda_gb_second_2 + third * a.lambda_gb_second_3
+
+
+def on_managed_instances(n: int, a: Assumptions) -> float:
+    instances = max(a.managed_least, math.ceil(_at_peak(n, a) / a.managed_conversations))
+    hours = instances * MONTH / 3600
+    compute = hours * a.managed_instance_hour * (1 + a.managed_fee)
+    return compute + n / 1e6 * a.lambda_million_requests + _secret_and_logs(n, a)
+
+
+def on_fargate(n: int, a: Assumptions) -> float:
+    # A task may use 70 % of its CPU at the peak.
+    conversations = 0.7 * 0.25 / (a.cpu_seconds / a.seconds)
+    tasks = max(1, math.ceil(_at_peak(n, a) / conversations))
+    hour = 0.25 * a.fargate_vcpu_hour + 0.5 * a.fargate_gb_hour
+    return tasks * hour * MONTH / 3600 + a.balancer_month + _secret_and_logs(n, a)
+
+
+def on_modal(n: int, a: Assumptions) -> float:
+    alive = _alive_seconds(n, a, a.modal_idle_seconds, a.modal_conversations)
+    cores = max(alive * 0.125, n * a.cpu_seconds / 2)
+    return cores * a.modal_core_second + alive * 0.125 * a.modal_gib_second
+
+
+def on_web_functions(n: int, a: Assumptions) -> float:
+    alive = _alive_seconds(n, a, a.kept_seconds, a.web_conversations)
+    compute = n * a.cpu_seconds * a.web_vcpu_second + alive * 0.5 * a.web_gb_second
+    return compute + n / 1e6 * a.web_million_requests + _secret_and_logs(n, a)
+
+
+def _alive_seconds(n: int, a: Assumptions, idle: float, conversations: float) -> float:
+    """For how long containers that stay for `idle` seconds are up in a month, all together."""
+    somebody = 1 - math.exp(-n / MONTH * (a.seconds + idle))
+    return MONTH * max(somebody, n * a.seconds / MONTH / conversations)
+
+
+def _at_peak(n: int, a: Assumptions) -> float:
+    """Conversations at once."""
+    return n * a.seconds / MONTH * a.peak
+
+
+def _secret_and_logs(n: int, a: Assumptions) -> float:
+    return a.secret + n * a.log_bytes / 1e9 * a.log_gb
+
+
+def table(a: Assumptions) -> str:
+    """USD a month, by messages a month, in Markdown."""
+    ways: dict[str, Callable[[int], float]] = {
+        f"Lambda, {memory:,} MB": lambda n, memory=memory: on_lambda(n, a, memory)  # type: ignore[misc]
+        for memory in MEMORIES
+    }
+    ways["Lambda Managed Instances"] = lambda n: on_managed_instances(n, a)
+    ways["Fargate, 0.25 vCPU each"] = lambda n: on_fargate(n, a)
+    ways["Modal"] = lambda n: on_modal(n, a)
+    if a.web_gb_second:
+        ways["Lambda Web Functions"] = lambda n: on_web_functions(n, a)
+    rows = [
+        ["USD a month", *(f"{n:,}" for n in VOLUMES)],
+        ["---", *("---:" for _ in VOLUMES)],
+        *([name, *(_dollars(cost(n)) for n in VOLUMES)] for name, cost in ways.items()),
+        ["cold starts on Lambda", *(f"{cold_share(n, a):.0%}" for n in VOLUMES)],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:,.2f}" if amount < 100 else f"{amount:,.0f}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cost", description="What a bot costs a month, from stated prices."
+    )
+    for each in fields(Assumptions):
+        option = f"--{each.name.replace('_', '-')}"
+        parser.add_argument(option, type=float, default=each.default, metavar="NUMBER")
+    print(table(Assumptions(**vars(parser.parse_args(arguments)))))
+
+
+if __name__ == "__main__":
+    main()

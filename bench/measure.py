@@ -1,0 +1,95 @@
+"""Samples of one variant beside its reference, taken in turns, and what they come to.
+
+One against one: a round of many variants evicts everybody's caches and doubles first events.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.environment import Process, Variant
+from bench.variants import KEY
+from local.lambda_sandbox import CpuShare
+
+Sample = Mapping[str, float]
+Take = Callable[[], Sample]
+
+ROUNDS = 9  # at least: medians of fewer move too much
+WARM_UP = 6
+_names = itertools.count()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure of a variant beside its reference's. `low` and `high`: the ratio's quartiles."""
+
+    value: float
+    reference: float
+    ratio: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], references: Sequence[float]) -> "Figure":
+        """From paired samples: what slows both rounds of a pair cancels out."""
+        ratios = [value / other for value, other in zip(values, references, strict=True)]
+        low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return cls(statistics.median(values), statistics.median(references), ratio, low, high)
+
+
+def compare(variant: Take, reference: Take, rounds: int = ROUNDS) -> dict[str, Figure]:
+    """Every measure of the two, taken in turns; who goes first changes from round to round."""
+    taken: tuple[list[Sample], list[Sample]] = ([], [])
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 else (1, 0):
+            taken[which].append((variant, reference)[which]())
+    return {
+        name: Figure.of([each[name] for each in taken[0]], [each[name] for each in taken[1]])
+        for name in taken[0][0]
+        if all(each[name] for each in taken[1])
+    }
+
+
+def cold(variant: Variant, memory_mb: int | None = None) -> Sample:
+    """A start, and the first question. Times in seconds. `memory_mb`: with its share of the CPU;
+    raises `LookupError` where this machine can't give one."""
+    share = None
+    if memory_mb:
+        share = CpuShare.create(f"bench-{next(_names)}", memory_mb)
+        if share is None:
+            raise LookupError("no writable cgroups")
+    try:
+        with Process(variant, share.prefix if share else ()) as process:
+            answer = process.ask("1 0", KEY)
+            return {
+                "start": process.ready,
+                "start_cpu": process.ready_cpu,
+                "first_answer": process.ready + answer.first_event,
+                "first_answer_cpu": process.ready_cpu + answer.cpu,
+            }
+    finally:
+        if share:
+            share.directory.rmdir()
+
+
+def warm(variant: Variant, question: str, asks: int) -> Sample:
+    """Medians of one process's answers, once it has given some. Seconds, and MB at the most."""
+    with Process(variant) as process:
+        for _ in range(WARM_UP):
+            process.ask("200 0", KEY)
+        answers = [process.ask(question, KEY) for _ in range(asks)]
+        return {
+            "first_event": statistics.median(each.first_event for each in answers),
+            "total": statistics.median(each.total for each in answers),
+            "cpu": statistics.median(each.cpu for each in answers),
+            "memory": process.peak_memory(),
+        }
+
+
+def crowd(variant: Variant, conversations: int, question: str) -> Sample:
+    """CPU seconds of a web server for that many conversations at once."""
+    with Process(variant) as process:
+        for _ in range(WARM_UP):
+            process.ask("200 0", KEY)
+        return {"cpu": process.ask_many(question, KEY, conversations)}

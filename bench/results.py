@@ -1,0 +1,103 @@
+"""What was measured, as the tables of bench/results.md."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bench.measure import Figure
+
+PEER_MEASURES = {
+    "first_answer": "start to first event",
+    "first_event": "warm, first event",
+    "total": "warm, 200 events",
+    "cpu": "CPU of 200 events",
+    "memory": "peak memory",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure beside what was asked of it: a ratio, or the value itself where `is_absolute`."""
+
+    what: str
+    reference: str
+    figure: Figure
+    target: float | None
+    is_absolute: bool = False
+
+    @property
+    def measured(self) -> float:
+        return self.figure.value if self.is_absolute else self.figure.ratio
+
+    @property
+    def result(self) -> str:
+        if self.is_absolute:
+            return f"{self.measured:.1f}"
+        return f"{self.measured:.2f} × ({self.figure.low:.2f}–{self.figure.high:.2f})"
+
+    @property
+    def wanted(self) -> str:
+        if self.target is None:
+            return ""
+        verdict = "✓" if round(self.measured, 2) <= self.target else "✗"
+        return f"≤ {self.target:g}{'' if self.is_absolute else ' ×'} {verdict}"
+
+
+@dataclass
+class Report:
+    """Everything of one run. `peers`: by name, each measure beside uvicorn's; `curve`: from start
+    to first event by memory size in MB, beside awslambdaric, Mangum and boto3."""
+
+    machine: str
+    targets: list[Row] = field(default_factory=list)
+    peers: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    curve: dict[int, Figure] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def markdown(report: Report) -> str:
+    parts = [
+        "# Measured by `make bench`",
+        f"{report.machine}. Each row is two processes in turns, one against one; a ratio is the "
+        "median of the rounds' ratios, with their quartiles. Times differ from machine to "
+        "machine and from Lambda's, ratios much less.",
+    ]
+    if report.targets:
+        parts += ["## Against the targets", _table(_TARGETS, map(_target_cells, report.targets))]
+    if report.peers:
+        header = ("beside uvicorn = 1", *PEER_MEASURES.values())
+        rows = [_peer_cells(name, found) for name, found in report.peers.items()]
+        parts += ["## The same bot hosted otherwise", _table(header, rows)]
+    if report.curve:
+        rows = [_curve_cells(memory, found) for memory, found in report.curve.items()]
+        parts += ["## From start to first event, by memory size", _table(_CURVE, rows)]
+    return "\n\n".join([*parts, *report.notes]) + "\n"
+
+
+_TARGETS = ("what", "reference", "measured", "reference's value", "ratio (quartiles)", "target")
+_CURVE = ("memory, with its share of the CPU", "this project", "awslambdaric + Mangum + boto3")
+
+
+def _target_cells(row: Row) -> Sequence[str]:
+    figure = row.figure
+    if row.is_absolute:
+        other = f"{figure.reference:.1f}" if row.reference else ""
+        return row.what, row.reference, f"{figure.value:.1f}", other, "", row.wanted
+    times = (_time(figure.value), _time(figure.reference))
+    return row.what, row.reference, *times, row.result, row.wanted
+
+
+def _peer_cells(name: str, figures: dict[str, Figure]) -> Sequence[str]:
+    return name, *(f"{figures[measure].ratio:.2f}" for measure in PEER_MEASURES)
+
+
+def _curve_cells(memory: int, figure: Figure) -> Sequence[str]:
+    return f"{memory:,} MB", _time(figure.value), _time(figure.reference)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
