@@ -43,7 +43,7 @@ import fastapi_poe as fp
 class Bot(fp.PoeBot):
     async def get_response(self, request):
         for number in range(6):
-            await asyncio.sleep(0.11)
+            await asyncio.sleep(0.2)
             yield fp.PartialResponse(text=f"{number} ")
 
 bot = Bot()
@@ -115,7 +115,7 @@ def buffering(target: str) -> Any:
 
 
 async def test_a_proxy_that_buffers_is_caught() -> None:
-    with served_bot(PacedBot(6, pause=0.11)) as bot, served(buffering(bot)) as url:
+    with served_bot(PacedBot(6, pause=0.2)) as bot, served(buffering(bot)) as url:
         found = await check_of(url)
     assert failures(found) == {"query streams", "no event late", "unknown role ignored"}
 
