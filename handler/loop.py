@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from handler import log, report, wire
 from handler.report import Outcome
@@ -65,8 +65,7 @@ WATCHDOG_MARGIN = 0.4  # the process says its last word and ends, which took up 
 DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """An invocation on its way."""
 
     invocation: Invocation

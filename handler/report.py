@@ -5,9 +5,8 @@ cost money for each combination.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 NAMESPACE = "PoeBot"
 UNITS = {
@@ -54,8 +53,7 @@ class Refusals:
         return pending
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """What one invocation did. Times in ms."""
 
     outcome: Outcome

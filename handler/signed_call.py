@@ -11,10 +11,9 @@ import http.client
 import importlib.util
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 TIMEOUT = 2.5  # seconds, for each step: to connect, to agree on TLS, to get an answer
@@ -28,11 +27,13 @@ class BadVariable(Exception):
     """The text says which variable is missing or wrong, and not what it holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str = field(default="", repr=False)
+    secret_access_key: str
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id}, …)"
 
 
 def signed_headers(
@@ -92,8 +93,7 @@ def _host(url: SplitResult) -> str:
     return host if url.port in (None, usual) else f"{host}:{url.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One question, that can be asked again; the environment was looked at once."""
 
     endpoint: SplitResult

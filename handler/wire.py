@@ -8,9 +8,8 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 API_VERSION = "2018-06-01"
 
@@ -35,6 +34,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 Headers = list[tuple[str, str]]
 
+USABLE_ID = re.compile(r"[!-~]+")  # it becomes part of a path
+
 
 class BadEvent(Exception):
     """An event that cannot be turned into an HTTP request; the text says why, for its sender."""
@@ -44,8 +45,7 @@ class NotAFunctionURLEvent(BadEvent):
     """An event from elsewhere: the console's test button, a schedule, another service."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """What `next` hands out: the event's bytes and the headers beside them."""
 
     request_id: str
@@ -59,23 +59,22 @@ class Invocation:
     tenant_id: str | None = None
 
     @classmethod
-    def parse(cls, headers: Iterable[tuple[bytes, bytes]], event: bytes) -> Self:
-        """`headers`: names in any case. Raises `ValueError` without request id or deadline."""
-        values = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
-        request_id = values.get(REQUEST_ID.lower())
-        deadline_ms = values.get(DEADLINE_MS.lower(), "")
-        if not request_id or not deadline_ms.isdecimal():
+    def parse(cls, headers: Mapping[str, str], event: bytes) -> Self:
+        """`headers`: by lower-case name. Raises `ValueError` without request id or deadline."""
+        request_id = headers.get(REQUEST_ID.lower(), "")
+        deadline_ms = headers.get(DEADLINE_MS.lower(), "")
+        if not USABLE_ID.fullmatch(request_id) or not deadline_ms.isdecimal():
             raise ValueError(f"`next` answered without a usable {REQUEST_ID} or {DEADLINE_MS}")
         return cls(
             request_id,
             int(deadline_ms),
             event,
-            values.get(FUNCTION_ARN.lower(), ""),
-            values.get(TRACE_ID.lower()),
-            values.get(INVOCATION_ID.lower()),
-            values.get(CLIENT_CONTEXT.lower()),
-            values.get(COGNITO_IDENTITY.lower()),
-            values.get(TENANT_ID.lower()),
+            headers.get(FUNCTION_ARN.lower(), ""),
+            headers.get(TRACE_ID.lower()),
+            headers.get(INVOCATION_ID.lower()),
+            headers.get(CLIENT_CONTEXT.lower()),
+            headers.get(COGNITO_IDENTITY.lower()),
+            headers.get(TENANT_ID.lower()),
         )
 
     @property
@@ -84,8 +83,7 @@ class Invocation:
         return [(INVOCATION_ID, self.invocation_id)] if self.invocation_id else []
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why an invocation, or the start, failed: AWS's error document.
 
     `message` reaches logs and callers, so it is never a foreign exception's own text.

@@ -49,6 +49,7 @@ class RuntimeAPIDouble:
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.requests: list[Request] = []
+        self.connections = 0
         self.polls = 0  # connections on which `next` was asked
         self.status = 202
         self.read_bodies = asyncio.Event()  # cleared: the answer's body is left in the socket
@@ -75,6 +76,7 @@ class RuntimeAPIDouble:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         polled = False
+        self.connections += 1
         try:
             while (request := await self._head(reader)) is not None:
                 if request.kind == "next":

@@ -14,6 +14,7 @@ FLOORS = [
         "deferred_models",
         "events",
         "guard",
+        "http1",
         "lifespan",
         "log",
         "managed_path",

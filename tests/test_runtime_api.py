@@ -75,6 +75,20 @@ async def test_next_is_asked_on_one_connection_again_and_again():
     assert double.polls == 1
 
 
+async def test_an_invocation_is_answered_on_its_own_connection_which_ends_with_the_answer():
+    double = RuntimeAPIDouble()
+    async with double.serve() as address:
+        api = RuntimeAPI(address)
+        for number in range(1, 4):
+            invocation, answer = await invocation_of(api, double)
+            stream = await api.stream(invocation)
+            await stream.write(b"{}")
+            stream.end()
+            assert await stream.accepted()
+            assert (await answer).complete
+            assert (double.connections, double.polls) == (number, number)
+
+
 async def test_next_goes_on_when_its_connection_is_closed_between_two_invocations():
     double = RuntimeAPIDouble()
     double.close_after_next = True

@@ -1,0 +1,199 @@
+"""As much of an HTTP/1.1 client as the Runtime API takes: heads, and bodies however framed.
+
+By hand, although h11 is in the package: everybody waits for these bytes, at a start for the import
+and in an invocation for the parsing. Source: RFC 9112.
+"""
+
+import asyncio
+import os
+import re
+import select
+import socket
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
+LAST_WORD_SECONDS = 0.2  # for each step of what is told while the event loop is stuck
+
+STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
+FIELD_LINE = re.compile(rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\r\n\0]*)")
+CHUNK_SIZE = re.compile(rb"(?P<size>[0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
+BODYLESS_STATUS = {204, 304}
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Malformed(ConnectionError):
+    """What came is no HTTP, so that nothing after it on this connection can be understood."""
+
+
+class Reply(NamedTuple):
+    """`headers`: by name in lower case; the last of several counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def encode_request(method: str, target: str, headers: Headers, body: bytes = b"") -> bytes:
+    """A request; `headers` say how its body is framed. Nothing in it may hold a CR or LF."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class Connection(asyncio.Protocol):
+    """One connection, a request after another. A lost one raises `ConnectionError`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._received = bytearray()
+        self._lost = False
+        self._reusable = True  # by what the last reply said
+        self.paused = False  # the other side takes bytes more slowly than they are written
+        self._changed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        self._changed.set()
+
+    def eof_received(self) -> None:
+        self._lost = True
+        self._changed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._changed.set()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._changed.set()
+
+    @property
+    def usable(self) -> bool:
+        """Whether there can be another request, when none is under way."""
+        if self._lost or not self._reusable or self._received:
+            return False
+        # Whatever can be read now is the connection's end, of which the event loop has yet to hear.
+        unread = select.poll()
+        unread.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        return not unread.poll(0)
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket at once."""
+        if self._lost:
+            raise ConnectionResetError("the Runtime API closed the connection")
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the other side has taken most of what was written."""
+        while self.paused and not self._lost:
+            await self._change()
+
+    async def reply(self) -> Reply:
+        """The whole answer to the request that was sent. Raises `ConnectionError`."""
+        self._reusable = False
+        minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
+        while status < 200:  # 100 Continue, and its like
+            minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
+        body, framed = await self._body(status, headers)
+        close = "close" in headers.get("connection", "").lower()
+        self._reusable = framed and minor == 1 and not close
+        return Reply(status, headers, body)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def write_now(self, data: bytes) -> None:
+        """Write from another thread, while the event loop is stuck; wait for the answer a moment.
+
+        Raises `OSError` where a frame is only half out: nothing can be told any more then.
+        """
+        if self._transport.get_write_buffer_size():
+            raise BlockingIOError("a frame is only half out")
+        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
+            own.settimeout(LAST_WORD_SECONDS)
+            own.sendall(data)
+            own.recv(1)
+
+    async def _body(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+        """The body, and whether something else than the connection's end was its end."""
+        if status in BODYLESS_STATUS:
+            return b"", True
+        if "transfer-encoding" in headers:
+            return await self._chunks(), True
+        if "content-length" in headers:
+            return await self._exactly(_length(headers["content-length"])), True
+        while not self._lost:
+            await self._change()
+        return await self._exactly(len(self._received)), False
+
+    async def _chunks(self) -> bytes:
+        body = bytearray()
+        while size := _chunk_size(await self._until(b"\r\n")):
+            body += await self._exactly(size)
+            if await self._exactly(2) != b"\r\n":
+                raise Malformed("a chunk is longer than it says")
+        while await self._until(b"\r\n"):
+            pass  # trailers, which nobody asked for
+        return bytes(body)
+
+    async def _until(self, mark: bytes) -> bytes:
+        """What comes before `mark`; `mark` is gone as well."""
+        while (end := self._received.find(mark)) < 0:
+            if len(self._received) > LARGEST_HEAD:
+                raise Malformed(f"a head is longer than {LARGEST_HEAD} bytes")
+            await self._more()
+        found = bytes(self._received[:end])
+        del self._received[: end + len(mark)]
+        return found
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self._received) < size:
+            await self._more()
+        found = bytes(self._received[:size])
+        del self._received[:size]
+        return found
+
+    async def _more(self) -> None:
+        if self._lost:
+            raise ConnectionResetError("the Runtime API closed the connection")
+        await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+def _parse_head(head: bytes) -> tuple[int, int, dict[str, str]]:
+    """HTTP's minor version, the status, and the headers."""
+    first, *rest = head.split(b"\r\n")
+    status_line = STATUS_LINE.fullmatch(first)
+    fields = [FIELD_LINE.fullmatch(line) for line in rest]
+    if status_line is None or None in fields:
+        raise Malformed("an answer's head is no HTTP")
+    headers = {
+        field["name"].decode().lower(): field["value"].rstrip(b" \t").decode("latin-1")
+        for field in fields
+        if field
+    }
+    return int(status_line["minor"]), int(status_line["status"]), headers
+
+
+def _length(value: str) -> int:
+    if not (value.isascii() and value.isdecimal()):
+        raise Malformed("an answer's Content-Length is no number")
+    return int(value)
+
+
+def _chunk_size(line: bytes) -> int:
+    match = CHUNK_SIZE.fullmatch(line)
+    if match is None:
+        raise Malformed("a chunk's size is no number")
+    return int(match["size"], 16)
