@@ -16,13 +16,17 @@ PEER_MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A figure beside what was asked of it: a ratio, or the value itself where `is_absolute`."""
+    """A figure beside what was asked of it: a ratio, or the value itself where `is_absolute`.
+
+    `floor` is what no host can go below, beside the same reference.
+    """
 
     what: str
     reference: str
     figure: Figure
     target: float | None
     is_absolute: bool = False
+    floor: Figure | None = None
 
     @property
     def measured(self) -> float:
@@ -62,7 +66,13 @@ def markdown(report: Report) -> str:
         "machine and from Lambda's, ratios much less.",
     ]
     if report.targets:
-        parts += ["## Against the targets", _table(_TARGETS, map(_target_cells, report.targets))]
+        parts += [
+            "## Against the targets",
+            _table(_TARGETS, map(_target_cells, report.targets)),
+            "*At least*: the bot without a host, which is fastapi_poe's `handle_query` and a write "
+            "for each event ([floor.py](peers/floor.py)). What a host adds can be saved, this "
+            "cannot; on a machine whose system calls and wake-ups are dear it is most of all.",
+        ]
     if report.peers:
         header = ("beside uvicorn = 1", *PEER_MEASURES.values())
         rows = [_peer_cells(name, found) for name, found in report.peers.items()]
@@ -73,7 +83,15 @@ def markdown(report: Report) -> str:
     return "\n\n".join([*parts, *report.notes]) + "\n"
 
 
-_TARGETS = ("what", "reference", "measured", "reference's value", "ratio (quartiles)", "target")
+_TARGETS = (
+    "what",
+    "reference",
+    "measured",
+    "reference's value",
+    "ratio (quartiles)",
+    "at least",
+    "target",
+)
 _CURVE = ("memory, with its share of the CPU", "this project", "awslambdaric + Mangum + boto3")
 
 
@@ -81,9 +99,10 @@ def _target_cells(row: Row) -> Sequence[str]:
     figure = row.figure
     if row.is_absolute:
         other = f"{figure.reference:.1f}" if row.reference else ""
-        return row.what, row.reference, f"{figure.value:.1f}", other, "", row.wanted
+        return row.what, row.reference, f"{figure.value:.1f}", other, "", "", row.wanted
     times = (_time(figure.value), _time(figure.reference))
-    return row.what, row.reference, *times, row.result, row.wanted
+    floor = f"{row.floor.ratio:.2f} ×" if row.floor else ""
+    return row.what, row.reference, *times, row.result, floor, row.wanted
 
 
 def _peer_cells(name: str, figures: dict[str, Figure]) -> Sequence[str]:

@@ -133,6 +133,13 @@ class Variants:
             is_web_server=True,
         )
 
+    def floor(self) -> Variant:
+        """No host, only what every host does: see bench/peers/floor.py."""
+        return Variant("floor", [str(self.python), "floor.py"], self.peers, LAMBDA)
+
+    def floor_under_uvicorn(self) -> Variant:
+        return self._web_server("floor:app", "floor under uvicorn")
+
     def uvicorn(self) -> Variant:
         return self._web_server("asgi_app:app", "uvicorn")
 

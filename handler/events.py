@@ -14,22 +14,19 @@ SEPARATOR = EventSourceResponse.DEFAULT_SEPARATOR
 
 def encode(event: Any) -> bytes:
     """`event` is whatever a bot's `handle_query` yields."""
-    if type(event) is ServerSentEvent and _is_plain(event):
-        return f"event: {event.event}\r\ndata: {event.data}\r\n\r\n".encode()
+    if type(event) is ServerSentEvent:
+        name, data = event.event, event.data
+        # As fastapi_poe makes them; anything else makes an event special.
+        if (
+            type(name) is type(data) is str
+            and "\n" not in data
+            and "\r" not in data
+            and "\n" not in name
+            and "\r" not in name
+            and event.id is None
+            and event.retry is None
+            and event.comment is None
+            and event._sep == SEPARATOR
+        ):
+            return f"event: {name}\r\ndata: {data}\r\n\r\n".encode()
     return ensure_bytes(event, SEPARATOR)
-
-
-def _is_plain(event: ServerSentEvent) -> bool:
-    """As fastapi_poe makes them; anything else makes an event special."""
-    return (
-        _is_one_line(event.data)
-        and _is_one_line(event.event)
-        and event.id is None
-        and event.retry is None
-        and event.comment is None
-        and event._sep == SEPARATOR
-    )
-
-
-def _is_one_line(text: Any) -> bool:
-    return type(text) is str and "\n" not in text and "\r" not in text

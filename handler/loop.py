@@ -184,9 +184,9 @@ class Loop:
 
     async def _refuse(self, invocation: Invocation, error: BadEvent) -> bool:
         stream = await self._api.stream(invocation)
-        await stream.write(wire.encode_prelude(400, {"content-type": "application/json"}, None))
-        await stream.write(wire.PRELUDE_END)
-        await stream.write(wire.encode_reason(error))
+        stream.write(wire.encode_prelude(400, {"content-type": "application/json"}, None))
+        stream.write(wire.PRELUDE_END)
+        stream.write(wire.encode_reason(error))
         stream.end()
         return await stream.accepted()
 

@@ -74,7 +74,7 @@ class Tally:
             self.first_event = time.perf_counter()
         self.events += 1
         kind = event.event if isinstance(event, ServerSentEvent) else None
-        if kind in ("text", "replace_response"):
+        if kind == "text" or kind == "replace_response":
             self.characters += _length(event.data)
         elif kind == "error":
             self.errors += 1
@@ -120,17 +120,17 @@ async def answer(
     scope.get("state", {})["poe.tally"] = tally
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
-    async def send_event(event: Any, data: bytes) -> None:
-        # Counted first: a cancellation while the other side is slow finds the bytes on their way.
+    def counted(event: Any, data: bytes) -> Message:
+        # Before it is sent: a cancellation while the other side is slow finds it on its way.
         tally.count(event)
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        return {"type": "http.response.body", "body": data, "more_body": True}
 
     async def end(late: bool) -> None:
         tally.late = late
         if late and not tally.done:
             error = bot.error_event("The bot ran out of time.", allow_retry=True)
             for event in (error, bot.done_event()):
-                await send_event(event, encode(event))
+                await send(counted(event, encode(event)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     with Client(receive, send, _seconds_left(scope), partial(end, True)) as client:
@@ -148,11 +148,11 @@ async def answer(
                 if _is_cancelled(error):
                     raise
                 for event in _failure(bot, error):
-                    await send_event(event, encode(event))
+                    await send(counted(event, encode(event)))
                 break
             if client.stopped:  # what a bot says of its own cancellation is no part of its answer
                 break
-            await send_event(event, data)
+            await send(counted(event, data))
     if client.stopped is Stop.LATE:
         await (client.ending or end(late=True))
     elif not client.stopped:

@@ -36,12 +36,18 @@ class ResponseStream:
         self._head = head  # until it is out
         self.size = 0  # bytes of body so far, prelude included
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """`data` is not empty. Raises `ConnectionError` when nobody takes the answer any more."""
         self.size += len(data)
         self._connection.write(self._with_head(wire.encode_chunk(data)))
-        if self._connection.paused:
-            await self._connection.drain()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the other side lags behind, so that whoever writes has to `drain`."""
+        return self._connection.paused
+
+    async def drain(self) -> None:
+        await self._connection.drain()
 
     def end(self) -> None:
         self._connection.write(self._with_head(wire.LAST_CHUNK))

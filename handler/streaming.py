@@ -7,7 +7,7 @@ the cycle of receive and send is our own. Source: the ASGI specification, HTTP &
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext
@@ -56,7 +56,10 @@ class Stream(Protocol):
 
     size: int  # bytes written
 
-    async def write(self, data: bytes) -> None: ...
+    @property
+    def paused(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
     def end(self) -> None: ...
     def fail(self, failure: Failure) -> None: ...
     def fail_now(self, failure: Failure) -> None: ...
@@ -89,7 +92,7 @@ class Cycle:
         self.stream: Stream | None = None  # once the response has begun
         self.status = 0
         self._open_stream = open_stream
-        self._complete = asyncio.Event()
+        self._completed = asyncio.Event()
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -97,20 +100,32 @@ class Cycle:
             return {"type": "http.request", "body": body, "more_body": False}
         # Block until the response is complete: sse-starlette takes a disconnect as "stop now",
         # and asks again and again while it gets empty requests.
-        await self._complete.wait()
+        await self._completed.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        match self.state, message["type"]:
-            case (
-                (State.RESPONSE | State.DISCARD),
-                "http.response.body",
-            ):  # first: it is every event
-                await self._send_body(message)
-            case State.REQUEST, "http.response.start":
-                await self._start(message)
-            case state, kind:
-                raise UnexpectedMessage(f"{kind} is not allowed while {state.name}")
+        kind, state = message["type"], self.state
+        if kind == "http.response.body" and state is State.RESPONSE:  # first: it is every event
+            stream, body = self.stream, message.get("body", b"")
+            assert stream, "opened when the response began"
+            if body:
+                stream.write(bytes(body))
+                if stream.paused:
+                    await stream.drain()
+            if not message.get("more_body", False):
+                stream.end()
+                self._complete()
+        elif kind == "http.response.start" and state is State.REQUEST:
+            await self._start(message)
+        elif kind == "http.response.body" and state is State.DISCARD:
+            if not message.get("more_body", False):
+                self._complete()
+        else:
+            raise UnexpectedMessage(f"{kind} is not allowed while {state.name}")
+
+    def _complete(self) -> None:
+        self.state = State.COMPLETE
+        self._completed.set()
 
     async def _start(self, message: Message) -> None:
         status = message["status"]
@@ -119,13 +134,13 @@ class Cycle:
         self.state, self.status = State.RESPONSE, status
         # Each in a write, and so in a frame, of its own: some fronts wait for the next one when
         # the NULs and the first bytes of the body come together.
-        await stream.write(prelude)
-        await stream.write(wire.PRELUDE_END)
+        stream.write(prelude)
+        stream.write(wire.PRELUDE_END)
         if self.scope["method"] == "HEAD" or status in BODYLESS_STATUS:
             stream.end()
             self.state = State.DISCARD
         elif _is_event_stream(message):
-            await stream.write(FIRST_COMMENT)
+            stream.write(FIRST_COMMENT)
 
     def _prelude(self, status: int, headers: list[Any]) -> bytes:
         # ASGI's values are latin-1, as HTTP's are; Mangum reads them as UTF-8.
@@ -135,16 +150,6 @@ class Cycle:
         if not any(name.lower() == b"content-type" for name, _ in headers):
             out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
         return wire.encode_prelude(status, out, response.get("cookies"))
-
-    async def _send_body(self, message: Message) -> None:
-        stream, body = cast(Stream, self.stream), message.get("body", b"")
-        if body and self.state is State.RESPONSE:
-            await stream.write(bytes(body))
-        if not message.get("more_body", False):
-            if self.state is State.RESPONSE:
-                stream.end()
-            self.state = State.COMPLETE
-            self._complete.set()
 
 
 def _is_event_stream(message: Message) -> bool:

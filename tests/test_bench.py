@@ -81,14 +81,30 @@ def test_a_web_server_answers_the_bench() -> None:
         assert process.ask_many("3 0", KEY, 5) > 0
 
 
+@needs_linux
+def test_what_is_least_answers_as_a_runtime_and_under_a_web_server() -> None:
+    quiet = {"PYTHONWARNINGS": "ignore"}
+    runtime = Variant("floor", [sys.executable, "floor.py"], PEERS, quiet)
+    server = [sys.executable, "web_server.py", "floor:app"]
+    for variant in (runtime, Variant("floor", server, PEERS, quiet, is_web_server=True)):
+        with Process(variant) as process:
+            for _ in range(2):
+                assert process.ask("3 0", KEY).first_event > 0
+
+
 def test_a_report_becomes_tables_and_a_picture() -> None:
     figure = Figure(0.3, 0.4, 0.75, 0.7, 0.8)
     report = Report("a machine")
-    report.targets = [Row("start", "peer", figure, 0.75), Row("size", "", figure, 0.2, True)]
+    report.targets = [
+        Row("start", "peer", figure, 0.75, floor=figure),
+        Row("size", "", figure, 0.2, True),
+    ]
     report.peers = {"this & that": dict.fromkeys(PEER_MEASURES, figure)}
     report.curve = {512: figure}
     text = results.markdown(report)
-    assert "| start | peer | 300.0 ms | 400.0 ms | 0.75 × (0.70–0.80) | ≤ 0.75 × ✓ |" in text
+    assert (
+        "| start | peer | 300.0 ms | 400.0 ms | 0.75 × (0.70–0.80) | 0.75 × | ≤ 0.75 × ✓ |" in text
+    )
     assert "≤ 0.2 ✗" in text
     assert "| 512 MB | 300.0 ms |" in text
     assert "this & that" in "".join(ElementTree.fromstring(picture.svg(report)).itertext())

@@ -26,7 +26,9 @@ class Recorded:
         self.size = 0
         self.ended = False
 
-    async def write(self, data: bytes) -> None:
+    paused = False
+
+    def write(self, data: bytes) -> None:
         assert data
         assert not self.ended
         self.writes.append(data)
