@@ -98,13 +98,11 @@ class Connection(asyncio.Protocol):
 
     async def reply(self) -> Reply:
         """The whole answer to the request that was sent. Raises `ConnectionError`."""
-        self._reusable = False
         minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
         while status < 200:  # 100 Continue, and its like
             minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
-        body, framed = await self._body(status, headers)
-        close = "close" in headers.get("connection", "").lower()
-        self._reusable = framed and minor == 1 and not close
+        body = await self._body(status, headers)
+        self._reusable = minor == 1 and "close" not in headers.get("connection", "").lower()
         return Reply(status, headers, body)
 
     def close(self) -> None:
@@ -122,17 +120,16 @@ class Connection(asyncio.Protocol):
             own.sendall(data)
             own.recv(1)
 
-    async def _body(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
-        """The body, and whether something else than the connection's end was its end."""
+    async def _body(self, status: int, headers: Mapping[str, str]) -> bytes:
         if status in BODYLESS_STATUS:
-            return b"", True
+            return b""
         if "transfer-encoding" in headers:
-            return await self._chunks(), True
+            return await self._chunks()
         if "content-length" in headers:
-            return await self._exactly(_length(headers["content-length"])), True
-        while not self._lost:
+            return await self._exactly(_length(headers["content-length"]))
+        while not self._lost:  # nothing but the connection's end tells the body's
             await self._change()
-        return await self._exactly(len(self._received)), False
+        return await self._exactly(len(self._received))
 
     async def _chunks(self) -> bytes:
         body = bytearray()

@@ -166,11 +166,7 @@ def _secured(tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
     # and 0.4 MB. The name is ASCII, see `_address`.
     name = host.encode()
     plain = socket.create_connection((name, port), TIMEOUT)  # type: ignore[arg-type]
-    try:
-        return tls.wrap_socket(plain, server_hostname=name)
-    except BaseException:
-        plain.close()
-        raise
+    return tls.wrap_socket(plain, server_hostname=name)  # which closes it if that fails
 
 
 def _place(url: SplitResult, usual_port: int) -> tuple[str, int]:

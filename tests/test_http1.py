@@ -84,19 +84,19 @@ def replies(draw):
             fields = fields | {"Transfer-Encoding": "chunked"}
             extension = draw(st.sampled_from([b"", b";name=value"]))
             data = b"".join(b"%X%b\r\n%b\r\n" % (len(each), extension, each) for each in chunks)
-            data += b"0\r\n" + draw(st.sampled_from([b"", b"Trailer: x\r\n"])) + b"\r\n"
+            data += b"0\r\n" + b"Trailer: x\r\n" * draw(st.integers(0, 2)) + b"\r\n"
         case "end":
             fields, data = fields | {"Connection": "close"}, body
         case "bodyless":
             return _head(b"HTTP/1.1 204 No Content", fields)
     status = draw(st.sampled_from([b"200 OK", b"202 Accepted", b"403 ", b"500 A b\xe4d day"]))
     version = draw(st.sampled_from([b"1.1"] if "Transfer-Encoding" in fields else [b"1.0", b"1.1"]))
-    early = draw(st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n"]))
+    early = b"HTTP/1.1 100 Continue\r\n\r\n" * draw(st.integers(0, 2))
     return early + _head(b"HTTP/%b %b" % (version, status), fields) + data
 
 
 def _head(first_line, fields):
-    lines = [f"{name}: {value}".encode() for name, value in fields.items()]
+    lines = [f"{name}: \t{value} \t".encode() for name, value in fields.items()]
     return b"\r\n".join([first_line, *lines, b"", b""])
 
 
@@ -146,6 +146,7 @@ def test_what_is_no_http_is_told_at_once(data):
     [
         (LENGTH, True),
         (CHUNKED, True),
+        (CHUNKED.replace(b"0\r\n", b"0\r\nA: trailer\r\nB: another\r\n"), True),
         (b"HTTP/1.1 204 No Content\r\n\r\n", True),
         (LENGTH.replace(b"1.1", b"1.0"), False),
         (LENGTH.replace(b"OK", b"OK\r\nConnection: Close"), False),

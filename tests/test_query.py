@@ -230,6 +230,66 @@ async def test_another_ones_cancellation_goes_through():
 
 
 @pytest.mark.anyio
+async def test_another_ones_cancellation_goes_through_although_the_client_goes_away_as_well():
+    _, ours, _ = both(fp.PartialResponse(text="a"), 5.0)
+    bodies, gone = [json.dumps(QUERY).encode()], asyncio.Event()
+
+    async def receive():
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    task = asyncio.ensure_future(ours({**SCOPE}, receive, send))
+    await asyncio.sleep(0.05)
+    gone.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.anyio
+async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
+    monkeypatch.setattr(query, "PING_SECONDS", 0.01)
+    _, ours, _ = both(fp.PartialResponse(text="a"), 0.05, fp.PartialResponse(text="b"))
+    bodies = [json.dumps(QUERY).encode()]
+
+    async def receive():
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        await asyncio.Event().wait()
+
+    async def send(message):
+        if message.get("body", b"").startswith(b": ping"):
+            await asyncio.Event().wait()  # and never gets it out
+
+    before = asyncio.all_tasks()
+    await ours({**SCOPE}, receive, send)
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.anyio
+async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
+    class Context:
+        def get_remaining_time_in_millis(self):
+            return 900_000
+
+    async def on_lambda(scope, receive, send):
+        await ours({**scope, "aws.context": Context()}, receive, send)
+
+    monkeypatch.setattr(query, "POE_SECONDS", 0.05)
+    _, ours, _ = both(5.0)
+    *_, error, done, end = await answer(on_lambda)
+    assert b"ran out of time" in error["body"]
+    assert done["body"].startswith(b"event: done")
+    assert end["more_body"] is False
+
+
+@pytest.mark.anyio
 async def test_a_failing_send_closes_the_bot_and_reaches_the_server():
     bot, ours, _ = both(fp.PartialResponse(text="a"), fp.PartialResponse(text="b"))
     bodies = [json.dumps(QUERY).encode()]

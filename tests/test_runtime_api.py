@@ -89,6 +89,42 @@ async def test_an_invocation_is_answered_on_its_own_connection_which_ends_with_t
             assert (double.connections, double.polls) == (number, number)
 
 
+async def test_an_answer_under_way_has_its_connection_for_itself():
+    double = RuntimeAPIDouble()
+    async with double.serve() as address:
+        api = RuntimeAPI(address)
+        invocation, answer = await invocation_of(api, double)
+        stream = await api.stream(invocation)
+        stream.write(b"{}")
+        assert await api.fail(invocation, FAILURE)
+        stream.end()
+        assert await stream.accepted()
+    assert double.connections == 2
+    answer.cancel()
+
+
+@pytest.mark.parametrize(
+    "reply", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.0 500 x\r\nContent-Length: 0\r\n\r\n"]
+)
+async def test_a_connection_that_cannot_be_used_again_is_closed(monkeypatch, reply):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.01,))
+    closed = asyncio.Semaphore(0)
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+        await reader.read()  # to the end, which has to come from the other side
+        closed.release()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    with pytest.raises(RuntimeAPIError):
+        await RuntimeAPI(f"{host}:{port}").next()
+    await asyncio.wait_for(closed.acquire(), 5)
+    server.close()
+
+
 async def test_next_goes_on_when_its_connection_is_closed_between_two_invocations():
     double = RuntimeAPIDouble()
     double.close_after_next = True

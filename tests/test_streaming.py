@@ -25,8 +25,8 @@ class Recorded:
         self.writes: list[bytes] = []
         self.size = 0
         self.ended = False
-
-    paused = False
+        self.paused = False
+        self.drained: list[int] = []  # how many writes there were each time
 
     def write(self, data: bytes) -> None:
         assert data
@@ -36,6 +36,9 @@ class Recorded:
     def end(self) -> None:
         assert not self.ended, "the body ended twice"
         self.ended = True
+
+    async def drain(self) -> None:
+        self.drained.append(len(self.writes))
 
     def fail(self, failure) -> None: ...
 
@@ -69,6 +72,16 @@ async def test_prelude_nuls_and_body_go_out_one_by_one_as_they_are_sent():
     assert stream.writes[3:] == [b"b"]
     assert stream.ended
     assert cycle.state is State.COMPLETE
+
+
+async def test_an_app_waits_where_the_other_side_lags_behind():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    stream.paused = True
+    await cycle.send(body(b"a", more=True))
+    stream.paused = False
+    await cycle.send(body(b"b", more=True))
+    assert stream.drained == [3]
 
 
 async def test_an_event_stream_begins_with_a_comment_at_once():
