@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import suppress
 
-from local.lambda_config import VERSION, FunctionConfig, lambda_environment
+from local.lambda_config import RUNTIME_DIR, VERSION, FunctionConfig, lambda_environment
 from local.lambda_invocation import (
     FunctionError,
     InitError,
@@ -115,14 +115,13 @@ class Environment:
         self._killed = self.pid is not None  # the number may be another's later
 
     async def _spawn(self) -> None:
-        self._place.tmp.mkdir()
+        self._place.prepare()
         for directory in self._place.cgroups.directories:
             self._reaper.watch_cgroup(directory)
         api = await self._api.start()
         stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._place.name}"
-        variables = lambda_environment(
-            self.config, api, self._place.runtime_dir, self._place.tmp, stream
-        )
+        tmp = None if self._place.fence else self._place.tmp
+        variables = lambda_environment(self.config, api, stream, tmp)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._place.prefix,
@@ -146,7 +145,7 @@ class Environment:
         self._watch = asyncio.create_task(self._memory.run())
 
     def _command(self) -> list[str]:
-        runtime = [str(self.config.python), str(self._place.runtime_dir / "bootstrap.py")]
+        runtime = [str(self.config.python), str(RUNTIME_DIR / "bootstrap.py")]
         wrapper = self.config.wrapper_path
         if wrapper is None:
             return runtime

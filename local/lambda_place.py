@@ -9,30 +9,27 @@ from pathlib import Path
 from local.lambda_cgroups import Cgroups, Controller
 from local.lambda_config import FunctionConfig
 from local.lambda_logs import LineSink
-from local.lambda_sandbox import read_only_prefix
+from local.lambda_sandbox import Fence
 
 
 @dataclass(frozen=True)
 class Place:
-    """One environment's name, directories, and the command words that fence it in."""
+    """One environment's name, its directory, and what limits it and fences it in."""
 
     name: str
-    work_directory: Path
+    tmp: Path
     cgroups: Cgroups
-    fence: tuple[str, ...] = ()
-
-    @property
-    def tmp(self) -> Path:
-        return self.work_directory / self.name
-
-    @property
-    def runtime_dir(self) -> Path:
-        return self.work_directory / "runtime"
+    fence: Fence | None
 
     @property
     def prefix(self) -> tuple[str, ...]:
         """Words to put before the environment's command."""
-        return (*self.fence, *self.cgroups.prefix)
+        return (*(self.fence.prefix(self.tmp) if self.fence else ()), *self.cgroups.prefix)
+
+    def prepare(self) -> None:
+        self.tmp.mkdir()
+        if self.fence:
+            self.fence.prepare(self.tmp)
 
     def remove(self) -> None:
         """Take all of it back; its processes have been killed. This may take a moment."""
@@ -48,20 +45,21 @@ class Places:
         self._on_line = on_line
         self._said: set[str] = set()
         self._names = (f"environment-{number}" for number in count(1))
-        self._read_only_prefixes: dict[Path, tuple[str, ...]] = {}
+        self._fences: dict[tuple[Path, ...], Fence | None] = {}
 
     def make(self, config: FunctionConfig) -> Place:
         name = next(self._names)
-        return Place(name, self._work_directory, self._cgroups(name, config), self._fence(config))
+        cgroups, fence = self._cgroups(name, config), self._fence(config)
+        return Place(name, self._work_directory / name, cgroups, fence)
 
-    def _fence(self, config: FunctionConfig) -> tuple[str, ...]:
-        package = config.package.absolute()
-        if package not in self._read_only_prefixes:
-            prefix = read_only_prefix(package)
-            if prefix is None:
-                self._say(f"can't make {package} read-only, as Lambda would")
-            self._read_only_prefixes[package] = prefix or ()
-        return self._read_only_prefixes[package]
+    def _fence(self, config: FunctionConfig) -> Fence | None:
+        package, needed = config.package.absolute(), config.needed_paths
+        key = (package, *needed)
+        if key not in self._fences:
+            self._fences[key] = Fence.find(package, needed)
+            if self._fences[key] is None:
+                self._say(f"can't make {package} read-only and /tmp its own, as Lambda would")
+        return self._fences[key]
 
     def _cgroups(self, name: str, config: FunctionConfig) -> Cgroups:
         wanted: tuple[Controller, ...] = ("cpu", "memory") if config.cpu_share else ("memory",)

@@ -6,7 +6,6 @@ any awslambdaric handler.
 
 import asyncio
 import secrets
-import shutil
 import tempfile
 import time
 import uuid
@@ -43,8 +42,6 @@ __all__ = [
     "Outcome",
 ]
 
-_BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
-
 # An environment that has answered is about to ask for more: worth waiting for, in seconds, where
 # AWS's own front end is no faster and another start would be a hundred times slower.
 _NEARLY_FREE_S = 0.1
@@ -69,7 +66,7 @@ class LocalLambda:
         self.config = config
         self.url = ""
         self.directory = Path()
-        """Holds the environments' own directories and the runtime's; removed at the end."""
+        """Holds the environments' own directories; removed at the end."""
         self.records: deque[InvocationRecord] = deque(maxlen=_RECORDS_KEPT)
         """The last invocations, in the order of their ends."""
         self._address = (host, port)
@@ -86,9 +83,6 @@ class LocalLambda:
         self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
         self._reaper = Reaper(self.directory)
         self._places = Places(self.directory, self._on_line)
-        runtime = self.directory / "runtime"
-        runtime.mkdir()
-        shutil.copyfile(_BOOTSTRAP, runtime / "bootstrap.py")
         return self
 
     async def __aexit__(
