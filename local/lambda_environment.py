@@ -184,8 +184,7 @@ class Environment:
         self._on_line(error[1])
         if outcome is not Outcome.TIMEOUT:
             self._on_line(error[0])
-        document = {"errorType": error[0], "errorMessage": error[1]}
-        await invocation.fail(FunctionError(error[0], document))
+        await invocation.fail(FunctionError.of(*error))
         invocation.answered.set()
         return outcome
 

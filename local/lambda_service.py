@@ -130,7 +130,7 @@ class LocalLambda:
         answer = Collected()
         trace_id = new_trace_id(time.time())
         if not await self._invoke(str(uuid.uuid4()), payload, trace_id, answer):
-            await answer.fail(_error("TooManyRequestsException", "Rate Exceeded."))
+            await answer.fail(FunctionError.of("TooManyRequestsException", "Rate Exceeded."))
         return answer
 
     async def settled(self) -> None:
@@ -189,7 +189,7 @@ class LocalLambda:
                 environment = await self._start_for_request(environment)
             self.records.append(await environment.run(invocation))
         except InitError as error:
-            await invocation.fail(_error(error.error_type, error.message))
+            await invocation.fail(FunctionError.of(error.error_type, error.message))
             self.records.append(
                 InvocationRecord(invocation.id, Outcome.INIT_ERROR, error=invocation.error)
             )
@@ -245,10 +245,6 @@ class LocalLambda:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _error(error_type: str, message: str) -> FunctionError:
-    return FunctionError(error_type, {"errorType": error_type, "errorMessage": message})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,11 @@
 import asyncio
 import json
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +188,46 @@ async def test_a_function_can_have_its_memorys_share_of_the_cpu(tmp_path: Path):
         await local_lambda.settled()
         await local_lambda.replace(config)
         assert not directory.exists()
+
+
+def test_no_group_outlives_a_server_that_is_killed(tmp_path: Path):
+    probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 512)
+    if probe.cpu is None:
+        pytest.skip("no CPU cgroup can be made here")
+    probe.remove()
+    write_package(tmp_path / "package", "next_invocation()\n")
+    server = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SERVER), str(tmp_path / "package")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    name = f"local-lambda-{server.pid}-environment-1"
+    groups = {directory.parent / name for directory in probe.directories}
+    with server:
+        server.stdout.readline()
+        assert all(group.is_dir() for group in groups)
+        server.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(group.exists() for group in groups) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(group.exists() for group in groups)
+
+
+SERVER = """
+    import asyncio, sys
+    from pathlib import Path
+    from support_lambda import function_config
+    from local.lambda_service import LocalLambda
+
+    async def main():
+        config = function_config(Path(sys.argv[1]), cpu_share=True)
+        async with LocalLambda(config, on_line=lambda line: None) as local_lambda:
+            await local_lambda.warm()
+            print("warm", flush=True)
+            await asyncio.sleep(60)
+
+    asyncio.run(main())
+"""
 
 
 def test_v1_has_a_group_for_each_controller(tmp_path: Path):
