@@ -109,9 +109,8 @@ async def test_too_much_memory_in_a_child_process_ends_the_environment(
 
 
 async def test_too_much_memory_in_the_init_is_said(tmp_path: Path, limited: str):
-    config = function_config(
-        write_package(tmp_path / "package", HOARD + "hoard()\n"), memory_mb=128
-    )
+    package = write_package(tmp_path / "package", HOARD + "hoard()\n")
+    config = function_config(package, memory_mb=128, init_timeout_s=60)
     async with LocalLambda(config, on_line=quiet) as local_lambda:
         with pytest.raises(InitError, match=r"Runtime\.OutOfMemory"):
             await local_lambda.warm()
