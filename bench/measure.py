@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.environment import Process, Variant
 from bench.variants import KEY
-from local.lambda_sandbox import CpuShare
+from local.lambda_cgroups import Cgroups
 
 Sample = Mapping[str, float]
 Take = Callable[[], Sample]
@@ -54,13 +54,13 @@ def compare(variant: Take, reference: Take, rounds: int = ROUNDS) -> dict[str, F
 def cold(variant: Variant, memory_mb: int | None = None) -> Sample:
     """A start, and the first question. Times in seconds. `memory_mb`: with its share of the CPU;
     raises `LookupError` where this machine can't give one."""
-    share = None
+    cgroups = Cgroups()
     if memory_mb:
-        share = CpuShare.create(f"bench-{next(_names)}", memory_mb)
-        if share is None:
+        cgroups = Cgroups.create(f"bench-{next(_names)}", memory_mb, ["cpu"])
+        if cgroups.cpu is None:
             raise LookupError("no writable cgroups")
     try:
-        with Process(variant, share.prefix if share else ()) as process:
+        with Process(variant, cgroups.prefix) as process:
             answer = process.ask("1 0", KEY)
             return {
                 "start": process.ready,
@@ -69,8 +69,7 @@ def cold(variant: Variant, memory_mb: int | None = None) -> Sample:
                 "first_answer_cpu": process.ready_cpu + answer.cpu,
             }
     finally:
-        if share:
-            share.directory.rmdir()
+        cgroups.remove()
 
 
 def warm(variant: Variant, question: str, asks: int) -> Sample:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,10 +45,13 @@ def _listening(port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def served(app: Any, sockets: socket.socket) -> AsyncIterator[None]:
-    """Serve the app on a listening socket, which is closed in the end."""
+async def served(
+    app: Any, sockets: socket.socket, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
+    """Serve the app on a listening socket, which is closed in the end; over TLS, if given."""
     config = uvicorn.Config(
         app,
+        ssl_context_factory=(lambda config, default: tls) if tls else None,
         log_config=None,
         access_log=False,
         lifespan="off",

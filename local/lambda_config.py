@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from os.path import exists
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,9 @@ from local.lambda_invocation import InitError
 ALIAS = "live"
 VERSION = "1"
 ACCOUNT = "123456789012"
+
+RUNTIME_DIR = Path(__file__).with_name("lambda_runtime")
+"""Stands for /var/runtime."""
 
 _PROBE = "import json, sys; print(json.dumps(sys.version_info[:2]))"
 
@@ -49,24 +53,33 @@ class FunctionConfig:
         return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}:{ALIAS}"
 
     @property
+    def needed_paths(self) -> tuple[Path, ...]:
+        """What a process needs of this machine's files, besides the package: its interpreter, the
+        runtime, and what the function's variables name (certificates, for example)."""
+        values = self.environment.values()
+        named = (Path(value) for value in values if value.startswith("/") and exists(value))
+        return (self.python, RUNTIME_DIR, *named)
+
+    @property
     def wrapper_path(self) -> Path | None:
         return None if self.wrapper is None else self.package.absolute() / self.wrapper
 
 
 def lambda_environment(
-    config: FunctionConfig, api: str, runtime_dir: Path, tmp: Path, stream: str
+    config: FunctionConfig, api: str, stream: str, tmp: Path | None
 ) -> dict[str, str]:
     """All the variables of one environment's process; none comes from the shell.
 
-    AWS Lambda Developer Guide, "Defined runtime environment variables". TMPDIR is added, as the
-    environment's /tmp is a directory of its own here.
+    AWS Lambda Developer Guide, "Defined runtime environment variables". `tmp` is what the
+    environment has for a /tmp if it can't have that path: TMPDIR names it, which Python and most
+    programs honour.
     """
     task_root = str(config.package.absolute())
     major, minor = python_version(config.python)
     variables = {
         "AWS_LAMBDA_RUNTIME_API": api,
         "LAMBDA_TASK_ROOT": task_root,
-        "LAMBDA_RUNTIME_DIR": str(runtime_dir),
+        "LAMBDA_RUNTIME_DIR": str(RUNTIME_DIR),
         "_HANDLER": config.handler,
         "AWS_REGION": config.region,
         "AWS_DEFAULT_REGION": config.region,
@@ -86,8 +99,9 @@ def lambda_environment(
         "LANG": "en_US.UTF-8",
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": f"{task_root}:{task_root}/lib:/opt/lib",
-        "TMPDIR": str(tmp),
     }
+    if tmp is not None:
+        variables["TMPDIR"] = str(tmp)
     if config.wrapper_path is not None:
         variables["AWS_LAMBDA_EXEC_WRAPPER"] = str(config.wrapper_path)
     return variables | dict(config.environment)

@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-from local.lambda_config import VERSION, FunctionConfig, lambda_environment
+from local.lambda_config import RUNTIME_DIR, VERSION, FunctionConfig, lambda_environment
 from local.lambda_invocation import (
     FunctionError,
     InitError,
@@ -27,34 +24,14 @@ from local.lambda_logs import (
     start_line,
     timeout_message,
 )
-from local.lambda_memory import SAMPLE_INTERVAL_S, peak_bytes, resident_bytes
+from local.lambda_memory import MemoryWatch
 from local.lambda_output import OutputPipe
-from local.lambda_reaper import Reaper, remove_cgroup
+from local.lambda_place import Place
+from local.lambda_reaper import Reaper
 from local.lambda_runtime_api import RuntimeApi
-from local.lambda_sandbox import CpuShare
-
-_MB = 1024 * 1024
 
 # How long a process may take to end by itself once it has posted `init/error`, in seconds.
 _EXIT_GRACE_S = 1.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an environment lives: its name, directories, and the command words that fence it in."""
-
-    name: str
-    work_directory: Path
-    prefix: tuple[str, ...] = ()
-    cpu_share: CpuShare | None = None
-
-    @property
-    def tmp(self) -> Path:
-        return self.work_directory / self.name
-
-    @property
-    def runtime_dir(self) -> Path:
-        return self.work_directory / "runtime"
 
 
 class Environment:
@@ -72,10 +49,8 @@ class Environment:
         self._api = RuntimeApi()
         self._output = OutputPipe(on_line)
         self._exit: asyncio.Task[int] | None = None
+        self._memory: MemoryWatch | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._active = asyncio.Event()
-        self._peak = 0
-        self._out_of_memory = False
         self._killed = False
         self._init_ms: float | None = None
 
@@ -131,9 +106,7 @@ class Environment:
             await asyncio.wait({self._exit})
             self._reaper.forget(self.pid)
         self._output.close()
-        shutil.rmtree(self._place.tmp, ignore_errors=True)
-        if self._place.cpu_share is not None:
-            await asyncio.to_thread(remove_cgroup, str(self._place.cpu_share.directory))
+        await asyncio.to_thread(self._place.remove)
 
     def kill(self) -> None:
         """SIGKILL to the whole process group, frozen or not; Lambda gives no time either."""
@@ -142,14 +115,13 @@ class Environment:
         self._killed = self.pid is not None  # the number may be another's later
 
     async def _spawn(self) -> None:
-        self._place.tmp.mkdir()
-        if self._place.cpu_share is not None:
-            self._reaper.watch_cgroup(self._place.cpu_share.directory)
+        self._place.prepare()
+        for directory in self._place.cgroups.directories:
+            self._reaper.watch_cgroup(directory)
         api = await self._api.start()
         stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._place.name}"
-        variables = lambda_environment(
-            self.config, api, self._place.runtime_dir, self._place.tmp, stream
-        )
+        tmp = None if self._place.fence else self._place.tmp
+        variables = lambda_environment(self.config, api, stream, tmp)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._place.prefix,
@@ -168,11 +140,12 @@ class Environment:
         self._reaper.watch(self.pid)
         self._output.started()
         self._exit = asyncio.create_task(process.wait())
-        self._active.set()
-        self._watch = asyncio.create_task(self._watch_memory())
+        self._memory = MemoryWatch(self.pid, self.config.memory_mb, self._place.cgroups, self.kill)
+        self._memory.active.set()
+        self._watch = asyncio.create_task(self._memory.run())
 
     def _command(self) -> list[str]:
-        runtime = [str(self.config.python), str(self._place.runtime_dir / "bootstrap.py")]
+        runtime = [str(self.config.python), str(RUNTIME_DIR / "bootstrap.py")]
         wrapper = self.config.wrapper_path
         if wrapper is None:
             return runtime
@@ -204,15 +177,14 @@ class Environment:
         exited = self._exited()
         outcome, error = Outcome.TIMEOUT, ("Sandbox.Timeout", self._timeout_message(invocation))
         if exited.done():
-            outcome = Outcome.OUT_OF_MEMORY if self._out_of_memory else Outcome.EXIT
+            outcome = Outcome.OUT_OF_MEMORY if self._watched().exceeded else Outcome.EXIT
             error_type, message = self._exit_error(exited.result())
             error = error_type, f"RequestId: {invocation.id} Error: {message}"
         await self.stop()
         self._on_line(error[1])
         if outcome is not Outcome.TIMEOUT:
             self._on_line(error[0])
-        document = {"errorType": error[0], "errorMessage": error[1]}
-        await invocation.fail(FunctionError(error[0], document))
+        await invocation.fail(FunctionError.of(*error))
         invocation.answered.set()
         return outcome
 
@@ -226,7 +198,7 @@ class Environment:
             bytes_out=invocation.bytes_out,
             duration_ms=duration_ms,
             init_ms=self._init_ms,
-            max_memory_mb=self._max_memory_mb(),
+            max_memory_mb=self._watched().max_mb,
             pid=self.pid,
         )
         self._init_ms = None
@@ -244,41 +216,28 @@ class Environment:
         return timeout_message(invocation.id, self.config.timeout_s)
 
     def _exit_error(self, returncode: int) -> tuple[str, str]:
-        error_type = "Runtime.OutOfMemory" if self._out_of_memory else "Runtime.ExitError"
+        error_type = "Runtime.OutOfMemory" if self._watched().exceeded else "Runtime.ExitError"
         return error_type, exit_message(returncode)
 
     def _exited(self) -> asyncio.Task[int]:
         assert self._exit is not None, "the environment has not been started"
         return self._exit
 
+    def _watched(self) -> MemoryWatch:
+        assert self._memory is not None, "the environment has not been started"
+        return self._memory
+
     async def _wait_or_exit(self, event: asyncio.Future[None], time_limit_s: float) -> None:
         either: set[asyncio.Future[None] | asyncio.Future[int]] = {event, self._exited()}
         await asyncio.wait(either, timeout=time_limit_s, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _watch_memory(self) -> None:
-        """Kill the processes when they hold more than the function may."""
-        assert self.pid is not None
-        while await self._active.wait():
-            held = resident_bytes(self.pid)
-            self._peak = max(self._peak, held, peak_bytes(self.pid))
-            if held > self.config.memory_mb * _MB:
-                self._out_of_memory = True
-                self.kill()
-                return
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
-
-    def _max_memory_mb(self) -> int:
-        if self.pid is not None:
-            self._peak = max(self._peak, peak_bytes(self.pid))
-        return min(-(-self._peak // _MB), self.config.memory_mb)
-
     def _freeze(self) -> None:
-        self._active.clear()
+        self._watched().active.clear()
         if self.config.freeze:
             self._signal(signal.SIGSTOP)
 
     def _thaw(self) -> None:
-        self._active.set()
+        self._watched().active.set()
         if self.config.freeze:
             self._signal(signal.SIGCONT)
 

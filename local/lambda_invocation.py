@@ -1,9 +1,18 @@
 """What the parts of the local Lambda hand to one another: an invocation, its answer, its record."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+_MB = 1024 * 1024
+
+# AWS Lambda Developer Guide, "Response streaming for Lambda functions". What becomes of a longer
+# stream is not written there; here it is cut, and counts as failed.
+STREAM_LIMIT = 200 * _MB
+UNPACED = 6 * _MB
+PACE = 2 * _MB  # bytes a second, of what follows
 
 
 class InitError(Exception):
@@ -30,6 +39,10 @@ class FunctionError:
 
     type: str
     document: object
+
+    @classmethod
+    def of(cls, error_type: str, message: str) -> "FunctionError":
+        return cls(error_type, {"errorType": error_type, "errorMessage": message})
 
 
 class Responder(Protocol):
@@ -64,6 +77,7 @@ class Invocation:
     error: FunctionError | None = None
     bytes_out: int = 0
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _paced_since: float | None = None
 
     async def buffered(self, payload: bytes) -> None:
         self.bytes_out = len(payload)
@@ -73,10 +87,15 @@ class Invocation:
             await self._malformed(error)
 
     async def write(self, data: bytes) -> None:
-        """Pass stream bytes on, or drop them once the invocation has failed."""
+        """Pass stream bytes on as fast as Lambda does, or drop them once the invocation has
+        failed."""
         if self.error is not None:
             return
         self.bytes_out += len(data)
+        if self.bytes_out > STREAM_LIMIT:
+            await self.fail(FunctionError.of("Function.ResponseSizeTooLarge", _STREAM_TOO_LARGE))
+            return
+        await self._keep_pace()
         try:
             await self.responder.write(data)
         except MalformedAnswer as error:
@@ -97,8 +116,17 @@ class Invocation:
             await self.responder.fail(error)
 
     async def _malformed(self, error: MalformedAnswer) -> None:
-        document = {"errorType": "Runtime.MalformedAnswer", "errorMessage": str(error)}
-        await self.fail(FunctionError("Runtime.MalformedAnswer", document))
+        await self.fail(FunctionError.of("Runtime.MalformedAnswer", str(error)))
+
+    async def _keep_pace(self) -> None:
+        if self.bytes_out > UNPACED:
+            now = time.monotonic()
+            self._paced_since = self._paced_since or now
+            due = self._paced_since + (self.bytes_out - UNPACED) / PACE
+            await asyncio.sleep(max(0, due - now))
+
+
+_STREAM_TOO_LARGE = f"A streamed response may have {STREAM_LIMIT} bytes at most."
 
 
 class Outcome(Enum):

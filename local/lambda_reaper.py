@@ -70,14 +70,25 @@ def main(work_directory: str) -> None:
 
 
 def remove_cgroup(directory: str) -> None:
-    """A cgroup can be removed once its killed processes are gone, which takes a moment."""
+    """End what is left in a cgroup, even in another process group, and remove it.
+
+    That can be done once the processes are gone, which takes a moment.
+    """
     for _ in range(50):
         try:
             os.rmdir(directory)
         except FileNotFoundError:
             return
         except OSError:
+            _kill_members(directory)
             time.sleep(0.02)
+
+
+def _kill_members(cgroup: str) -> None:
+    with suppress(OSError):
+        for pid in Path(cgroup, "cgroup.procs").read_text().split():
+            if pid != "0":  # of a PID namespace that we don't see into; to `kill` it is ourselves
+                os.kill(int(pid), signal.SIGKILL)
 
 
 if __name__ == "__main__":

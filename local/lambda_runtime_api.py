@@ -155,16 +155,18 @@ class RuntimeApi:
                 refusal = Refused(
                     400, "InvalidFunctionResponseMode", "Invalid function response mode"
                 )
-                await invocation.fail(_error("Runtime.InvalidResponseModeHeader", str(refusal)))
+                await invocation.fail(
+                    FunctionError.of("Runtime.InvalidResponseModeHeader", str(refusal))
+                )
             else:
                 await invocation.buffered(await connection.read_body(MAX_PAYLOAD))
         except BodyTooLarge:
             message = f"Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
             refusal = Refused(413, "RequestEntityTooLarge", message)
-            await invocation.fail(_error("Function.ResponseSizeTooLarge", message))
+            await invocation.fail(FunctionError.of("Function.ResponseSizeTooLarge", message))
         except TruncatedBody:
             refusal = Refused(400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
-            await invocation.fail(_error("Runtime.TruncatedResponse", str(refusal)))
+            await invocation.fail(FunctionError.of("Runtime.TruncatedResponse", str(refusal)))
         self._answered(invocation)
         if refusal is not None:
             raise refusal
@@ -250,10 +252,6 @@ def _error_type(headers: Mapping[str, str], document: object) -> str:
     fields = document if isinstance(document, dict) else {}
     default = str(fields.get("errorType", "Function.Unknown"))
     return headers.get("lambda-runtime-function-error-type", default)
-
-
-def _error(error_type: str, message: str) -> FunctionError:
-    return FunctionError(error_type, {"errorType": error_type, "errorMessage": message})
 
 
 def _init_error(headers: Mapping[str, str], document: object) -> InitError:

@@ -5,21 +5,18 @@ any awslambdaric handler.
 """
 
 import asyncio
-import os
 import secrets
-import shutil
 import tempfile
 import time
 import uuid
 from collections import deque
 from collections.abc import Coroutine
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from local.lambda_config import FunctionConfig
-from local.lambda_environment import Environment, Place
+from local.lambda_environment import Environment
 from local.lambda_event import new_trace_id
 from local.lambda_function_url import FunctionUrl, InvokeMode
 from local.lambda_invocation import (
@@ -33,8 +30,8 @@ from local.lambda_invocation import (
     Responder,
 )
 from local.lambda_logs import LineSink
+from local.lambda_place import Places
 from local.lambda_reaper import Reaper
-from local.lambda_sandbox import CpuShare, read_only_prefix
 
 __all__ = [
     "FunctionConfig",
@@ -44,8 +41,6 @@ __all__ = [
     "LocalLambda",
     "Outcome",
 ]
-
-_BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 
 # An environment that has answered is about to ask for more: worth waiting for, in seconds, where
 # AWS's own front end is no faster and another start would be a hundred times slower.
@@ -71,7 +66,7 @@ class LocalLambda:
         self.config = config
         self.url = ""
         self.directory = Path()
-        """Holds the environments' own directories and the runtime's; removed at the end."""
+        """Holds the environments' own directories; removed at the end."""
         self.records: deque[InvocationRecord] = deque(maxlen=_RECORDS_KEPT)
         """The last invocations, in the order of their ends."""
         self._address = (host, port)
@@ -81,17 +76,13 @@ class LocalLambda:
         self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
         self._runs: dict[Environment, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._names = (f"environment-{number}" for number in count(1))
-        self._read_only_prefixes: dict[Path, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
         port = await self._function_url.start(*self._address)
         self.url = f"http://{self._address[0]}:{port}/"
         self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
         self._reaper = Reaper(self.directory)
-        runtime = self.directory / "runtime"
-        runtime.mkdir()
-        shutil.copyfile(_BOOTSTRAP, runtime / "bootstrap.py")
+        self._places = Places(self.directory, self._on_line)
         return self
 
     async def __aexit__(
@@ -139,7 +130,7 @@ class LocalLambda:
         answer = Collected()
         trace_id = new_trace_id(time.time())
         if not await self._invoke(str(uuid.uuid4()), payload, trace_id, answer):
-            await answer.fail(_error("TooManyRequestsException", "Rate Exceeded."))
+            await answer.fail(FunctionError.of("TooManyRequestsException", "Rate Exceeded."))
         return answer
 
     async def settled(self) -> None:
@@ -198,7 +189,7 @@ class LocalLambda:
                 environment = await self._start_for_request(environment)
             self.records.append(await environment.run(invocation))
         except InitError as error:
-            await invocation.fail(_error(error.error_type, error.message))
+            await invocation.fail(FunctionError.of(error.error_type, error.message))
             self.records.append(
                 InvocationRecord(invocation.id, Outcome.INIT_ERROR, error=invocation.error)
             )
@@ -226,30 +217,10 @@ class LocalLambda:
 
     def _new_environment(self) -> Environment:
         """One more environment, not started yet, but counted."""
-        name = next(self._names)
-        share = self._cpu_share(name)
-        prefix = (*self._read_only_prefix(), *(share.prefix if share else ()))
-        place = Place(name, self.directory, prefix, share)
+        place = self._places.make(self.config)
         environment = Environment(self.config, place, self._reaper, self._on_line)
         self._environments.append(environment)
         return environment
-
-    def _read_only_prefix(self) -> tuple[str, ...]:
-        package = self.config.package.absolute()
-        if package not in self._read_only_prefixes:
-            prefix = read_only_prefix(package)
-            if prefix is None:
-                self._on_line(f"local Lambda: can't make {package} read-only, as Lambda would")
-            self._read_only_prefixes[package] = prefix or ()
-        return self._read_only_prefixes[package]
-
-    def _cpu_share(self, name: str) -> CpuShare | None:
-        if not self.config.cpu_share:
-            return None
-        share = CpuShare.create(f"local-lambda-{os.getpid()}-{name}", self.config.memory_mb)
-        if share is None:
-            self._on_line("local Lambda: can't write cgroups, so the function has the whole CPU")
-        return share
 
     def _release(self, environment: Environment) -> None:
         """Keep a warm environment for the next request; end one that nothing will come to."""
@@ -274,10 +245,6 @@ class LocalLambda:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _error(error_type: str, message: str) -> FunctionError:
-    return FunctionError(error_type, {"errorType": error_type, "errorMessage": message})
 
 
 if __name__ == "__main__":

@@ -5,12 +5,9 @@ which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its 
 alone (`PoeStandIn.environment`); every other host is reached as ever.
 """
 
-import asyncio
-import contextlib
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,17 +15,16 @@ from typing import Any, Self
 import certifi
 import httpx
 import trustme
-import uvicorn
 
+from local.asgi_server import listener, served
 from local.poe_api import ATTACHMENTS_URL, PoeApi
 from local.poe_attachments import AttachmentStore
-from local.poe_proxy import Address, ForwardProxy
+from local.poe_proxy import ForwardProxy
 from local.poe_record import Keys, Record
 from local.poe_settings import BotSettings, FetchSettings
 
 HOSTS = ("api.poe.com", "www.quora.com")
 
-_SHUTDOWN_SECONDS = 2
 _QUERY_SECONDS = 600
 
 
@@ -88,8 +84,9 @@ class PoeStandIn:
             api = await self._api(stack)
             authority = trustme.CA()
             self.ca_file = _write_authorities(self._folder, authority)
-            address = await stack.enter_async_context(_served(api, authority))
-            inside = {f"{host}:443": address for host in HOSTS}
+            tls, sockets = _tls(authority), listener(0)
+            inside = {f"{host}:443": sockets.getsockname() for host in HOSTS}
+            await stack.enter_async_context(served(api, sockets, tls))
             # Left first: with its tunnels go the connections that the server would wait for.
             proxy = await stack.enter_async_context(ForwardProxy(inside))
             self.proxy_url = proxy.url
@@ -125,35 +122,8 @@ def _write_authorities(folder: Path, authority: trustme.CA) -> Path:
     return path
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn that leaves signals to the program around it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _served(app: Any, authority: trustme.CA) -> AsyncIterator[Address]:
-    """Serve the app over TLS under Poe's names, on a free port of loopback."""
+def _tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server needs to be taken for Poe by those who trust the authority."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*HOSTS).configure_cert(tls)
-    config = uvicorn.Config(
-        app,
-        ssl_context_factory=lambda config, default: tls,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
-    server = _Server(config)
-    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it a first event
-    # waits 40 ms for the acknowledgement of the answer's head.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield listener.getsockname()
-        finally:
-            server.should_exit = True
-            await serving
+    return tls

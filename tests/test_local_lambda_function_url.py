@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from support_lambda import function_config, write_package
 
+from local import lambda_invocation
 from local.lambda_service import LocalLambda, Outcome
 
 pytestmark = pytest.mark.anyio
@@ -229,3 +231,47 @@ async def test_the_trace_id_of_a_request_is_kept_and_passed_on(tmp_path: Path):
         reply = await client.get(local_lambda.url, headers={"x-amzn-trace-id": trace_id})
     assert reply.headers["x-amzn-trace-id"] == trace_id
     assert reply.json().startswith(f"{trace_id};Parent=")
+
+
+LONG_STREAM = """
+id, event, headers = next_invocation()
+stream = Stream(id)
+stream.head()
+for _ in range(7):
+    stream.chunk(bytes(1 << 20))
+stream.end()
+next_invocation()
+"""
+
+
+async def test_what_follows_the_first_6_mb_of_a_stream_comes_at_2_mb_a_second(tmp_path: Path):
+    package = write_package(tmp_path / "package", LONG_STREAM)
+    async with (
+        LocalLambda(function_config(package), on_line=quiet) as local_lambda,
+        httpx.AsyncClient() as client,
+        client.stream("GET", local_lambda.url) as reply,
+    ):
+        received, unpaced = 0, 0.0
+        async for data in reply.aiter_raw():
+            received += len(data)
+            if received <= lambda_invocation.UNPACED:
+                unpaced = time.monotonic()
+        assert received == 7 << 20
+        assert time.monotonic() - unpaced > 0.4
+
+
+async def test_a_stream_that_is_longer_than_lambda_allows_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lambda_invocation, "STREAM_LIMIT", 3 << 20)
+    package = write_package(tmp_path / "package", LONG_STREAM)
+    async with (
+        LocalLambda(function_config(package), on_line=quiet) as local_lambda,
+        httpx.AsyncClient() as client,
+    ):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(local_lambda.url)
+        await local_lambda.settled()
+        (record,) = local_lambda.records
+    assert record.outcome is Outcome.FUNCTION_ERROR
+    assert record.error.type == "Function.ResponseSizeTooLarge"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from support_lambda import function_config, write_package
 
+from local import lambda_invocation
 from local.lambda_service import FunctionError, LocalLambda, Outcome
 
 pytestmark = pytest.mark.anyio
@@ -322,7 +323,13 @@ async def test_a_stream_that_breaks_off_is_cut_for_the_client_too(tmp_path: Path
         assert local_lambda.records[0].error.type == "Runtime.TruncatedResponse"
 
 
-async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Path):
+@pytest.fixture
+def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams as fast as the client takes them."""
+    monkeypatch.setattr(lambda_invocation, "UNPACED", lambda_invocation.STREAM_LIMIT)
+
+
+async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Path, unpaced: None):
     progress, size = tmp_path / "progress", 64
     package = write_package(
         tmp_path / "package",
@@ -350,7 +357,7 @@ async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Pat
         assert received == size << 20
 
 
-async def test_a_client_that_goes_away_is_not_told_to_the_function(tmp_path: Path):
+async def test_a_client_that_goes_away_is_not_told_to_the_function(tmp_path: Path, unpaced: None):
     package = write_package(
         tmp_path / "package",
         """
