@@ -1,5 +1,6 @@
 """The real package and a bare interpreter for it, built once per session."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from infra.package import build
 from infra.target import Target
 
 settings.register_profile("thorough", max_examples=10_000)
+
+# A shell's background job ignores Ctrl-C, and would hand that on to the commands that tests stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
