@@ -8,7 +8,6 @@ types; pydantic leaves unknown keys out by itself).
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -43,12 +42,12 @@ MODELS: dict[str, type[PoeRequest]] = {
 }
 
 
-@dataclass(eq=False)
 class Refusal(Exception):
     """An answer instead of the bot's. `status` 200 is for what is ignored, not refused."""
 
-    status: int
-    reason: str = ""
+    def __init__(self, status: int, reason: str = "") -> None:
+        super().__init__(status, reason)
+        self.status, self.reason = status, reason
 
     @property
     def body(self) -> bytes:

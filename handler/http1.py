@@ -17,7 +17,6 @@ LAST_WORD_SECONDS = 0.2  # for each step of what is told while the event loop is
 
 STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
 FIELD_LINE = re.compile(rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\r\n\0]*)")
-CHUNK_SIZE = re.compile(rb"(?P<size>[0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 BODYLESS_STATUS = {204, 304}
 
 Headers = Sequence[tuple[str, str]]
@@ -190,7 +189,7 @@ def _length(value: str) -> int:
 
 
 def _chunk_size(line: bytes) -> int:
-    match = CHUNK_SIZE.fullmatch(line)
+    match = re.fullmatch(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?", line)
     if match is None:
         raise Malformed("a chunk's size is no number")
-    return int(match["size"], 16)
+    return int(match[1], 16)

@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -58,7 +57,6 @@ class Stop(enum.Enum):
     LATE = enum.auto()  # Lambda's deadline, or Poe's limit, is near
 
 
-@dataclass
 class Tally:
     """What of an answer was sent."""
 

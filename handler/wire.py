@@ -34,8 +34,6 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 Headers = list[tuple[str, str]]
 
-USABLE_ID = re.compile(r"[!-~]+")  # it becomes part of a path
-
 
 class BadEvent(Exception):
     """An event that cannot be turned into an HTTP request; the text says why, for its sender."""
@@ -63,7 +61,7 @@ class Invocation(NamedTuple):
         """`headers`: by lower-case name. Raises `ValueError` without request id or deadline."""
         request_id = headers.get(REQUEST_ID.lower(), "")
         deadline_ms = headers.get(DEADLINE_MS.lower(), "")
-        if not USABLE_ID.fullmatch(request_id) or not deadline_ms.isdecimal():
+        if not _fits_a_path(request_id) or not deadline_ms.isdecimal():
             raise ValueError(f"`next` answered without a usable {REQUEST_ID} or {DEADLINE_MS}")
         return cls(
             request_id,
@@ -108,6 +106,10 @@ class Failure(NamedTuple):
     def trailers(self) -> Headers:
         """The two trailers that mark a response as failed after its head is out."""
         return [*self.header, (ERROR_BODY, base64.b64encode(self.document).decode())]
+
+
+def _fits_a_path(text: str) -> bool:
+    return text != "" and text.isascii() and text.isprintable() and " " not in text
 
 
 def encode_prelude(
