@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from handler import log, managed_path
+from handler import listed_imports, log, managed_path
 from handler.deferred_models import deferred_models
 from handler.secrets_manager import SecretReader
 from handler.signed_call import CERTIFICATES
@@ -45,10 +45,9 @@ def main(environ: MutableMapping[str, str]) -> int:
     if not address:
         logger.error("AWS_LAMBDA_RUNTIME_API is not set: Lambda starts this, or `make run`")
         return 1
-    managed_path.rebuild(
-        environ.get("LAMBDA_TASK_ROOT", os.getcwd()),
-        environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"),
-    )
+    package = environ.get("LAMBDA_TASK_ROOT", os.getcwd())
+    managed_path.rebuild(package, environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"))
+    listed_imports.install(package)
     _trust_by_directory(environ)
     # Before the heavy imports: the network's time is then nobody's.
     secret = SecretReader.started(environ)

@@ -4,6 +4,7 @@
         bootstrap        the wrapper, mode 755
         handler/         the sources, with the bot
         certificates/    the authorities of certifi, one by one
+        modules.txt      which modules the libraries have
         fastapi_poe/ …   every library of handler/requirements.txt
 
 No Docker: uv picks the wheels for the target, wherever it runs. The same sources, requirements and
@@ -18,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra import certificates
+from infra import certificates, module_list
 from infra.folders import (
     BUILD,
     ROOT,
@@ -97,6 +98,7 @@ def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
                 compile_folder(aside, python, FOLDER_AT_RUN_TIME)
                 for name in SELDOM_IMPORTED:
                     drop_pyc(aside / name)
+                module_list.write(aside)
             fix_modes_and_times(aside)
     return folder
 
@@ -113,7 +115,8 @@ def warn_of_missing_pyc(target: Target) -> None:
 def fingerprint(requirements: Path, target: Target, python: Path | None) -> str:
     """Names all that the installed libraries' bytes depend on, this recipe among it."""
     digest = hashlib.sha256(target.name.encode())
-    for file in (requirements, Path(__file__), Path(certificates.__file__), COMPILER):
+    recipe = (Path(__file__), Path(certificates.__file__), Path(module_list.__file__), COMPILER)
+    for file in (requirements, *recipe):
         digest.update(file.read_bytes())
     if python is not None:
         digest.update(subprocess.run([python, "-VV"], stdout=subprocess.PIPE, check=True).stdout)

@@ -28,6 +28,7 @@ class Bot(fp.PoeBot):
             "built": [Own.__pydantic_complete__, fp.QueryRequest.__pydantic_complete__],
             "directory": os.environ.get("SSL_CERT_DIR"),
             "authorities read": stats["x509_ca"],
+            "found by": type(fp.__loader__).__module__,
         }
         yield fp.PartialResponse(text=json.dumps(found))
 
@@ -60,6 +61,11 @@ async def test_garbage_is_collected_and_models_are_built_after_the_start(package
     found = await look(package, runtime_python, {})
     assert found["gc"] == [True, True]
     assert found["built"] == [True, True]
+
+
+async def test_libraries_are_found_by_the_packages_list(package, runtime_python):
+    found = await look(package, runtime_python, {})
+    assert found["found by"] == "handler.listed_imports"
 
 
 async def test_a_bots_clients_look_authorities_up_one_by_one(package, runtime_python):

@@ -16,6 +16,7 @@ FLOORS = [
         "guard",
         "http1",
         "lifespan",
+        "listed_imports",
         "log",
         "managed_path",
         "report",

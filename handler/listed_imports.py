@@ -1,0 +1,77 @@
+"""Imports the package's libraries by a list that its build made, instead of searching for them.
+
+For each module Python asks every folder on its path, looks for newer sources, and works out where
+the bytecode lies: half as much again as reading it, for more than 200 modules at each start. What
+is not in the list is found as ever, and so is a module whose bytecode is another Python's.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import MAGIC_NUMBER, spec_from_file_location
+from marshal import loads
+from pathlib import Path
+from types import CodeType, ModuleType
+
+LIST = "modules.txt"
+# A .pyc's first bytes (PEP 552): which Python's it is, and that its source is not to be looked at.
+UNCHECKED = MAGIC_NUMBER + b"\1\0\0\0"
+HEAD = 16  # bytes
+
+
+def install(package: str) -> None:
+    """Look modules up in the list in the folder `package`, if it has one."""
+    try:
+        lines = Path(package, LIST).read_text("utf-8").splitlines()
+    except OSError:
+        return
+    if sys.flags.optimize == 0:  # other bytecode than the list's is wanted else
+        finder = _Finder(package, {_name(line): line for line in lines})
+        sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
+
+
+def _name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+class _Finder:
+    """`modules`: paths below `package`, by the modules' names."""
+
+    def __init__(self, package: str, modules: Mapping[str, str]) -> None:
+        self._package, self._modules = package, modules
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        listed = self._modules.get(name)
+        if listed is None:
+            return None
+        file = f"{self._package}/{listed}"
+        folder, _, module = file.rpartition("/")
+        spec = spec_from_file_location(
+            name,
+            file,
+            loader=_Loader(name, file),
+            submodule_search_locations=[folder] if module == "__init__.py" else None,
+        )
+        if spec:
+            spec.cached = _bytecode(file)  # or Python works it out
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType | None:
+        try:
+            data = self.get_data(_bytecode(self.path))
+        except OSError:
+            data = b""
+        if not data.startswith(UNCHECKED):
+            return super().get_code(fullname)
+        code: CodeType = loads(memoryview(data)[HEAD:])
+        return code
+
+
+def _bytecode(source: str) -> str:
+    """`importlib.util.cache_from_source`, in a tenth of its time."""
+    folder, _, module = source.rpartition("/")
+    return f"{folder}/__pycache__/{module.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
