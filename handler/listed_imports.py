@@ -6,7 +6,7 @@ is not in the list is found as ever, and so is a module whose bytecode is anothe
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import MAGIC_NUMBER, spec_from_file_location
 from marshal import loads
@@ -22,37 +22,32 @@ HEAD = 16  # bytes
 def install(package: str) -> None:
     """Look modules up in the list in the folder `package`, if it has one."""
     try:
-        lines = Path(package, LIST).read_text("utf-8").splitlines()
+        paths = frozenset(Path(package, LIST).read_text("utf-8").splitlines())
     except OSError:
         return
     if sys.flags.optimize == 0:  # other bytecode than the list's is wanted else
-        finder = _Finder(package, {_name(line): line for line in lines})
-        sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
-
-
-def _name(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        sys.meta_path.insert(sys.meta_path.index(PathFinder), _Finder(package, paths))
 
 
 class _Finder:
-    """`modules`: paths below `package`, by the modules' names."""
+    """`paths`: of modules, below `package`."""
 
-    def __init__(self, package: str, modules: Mapping[str, str]) -> None:
-        self._package, self._modules = package, modules
+    def __init__(self, package: str, paths: Container[str]) -> None:
+        self._package, self._paths = package, paths
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        listed = self._modules.get(name)
-        if listed is None:
+        place = name.replace(".", "/")
+        if (listed := f"{place}/__init__.py") in self._paths:
+            locations = [f"{self._package}/{place}"]
+        elif (listed := f"{place}.py") in self._paths:
+            locations = None
+        else:
             return None
         file = f"{self._package}/{listed}"
-        folder, _, module = file.rpartition("/")
         spec = spec_from_file_location(
-            name,
-            file,
-            loader=_Loader(name, file),
-            submodule_search_locations=[folder] if module == "__init__.py" else None,
+            name, file, loader=_Loader(name, file), submodule_search_locations=locations
         )
         if spec:
             spec.cached = _bytecode(file)  # or Python works it out

@@ -24,6 +24,5 @@ def _is_compiled(source: Path) -> bool:
 
 
 def _is_hidden(source: Path) -> bool:
-    """Whether Python takes a package, or an extension module, of the same name first."""
-    beside = source.with_suffix("")
-    return (beside / "__init__.py").exists() or any(source.parent.glob(f"{source.stem}.*so"))
+    """Whether Python takes an extension module of the same name first."""
+    return any(source.parent.glob(f"{source.stem}.*so"))

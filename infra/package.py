@@ -44,8 +44,9 @@ NEVER_SHIPPED = {"__pycache__", "tests"}
 # Installers' own notes. METADATA and entry_points.txt stay: opentelemetry reads them.
 INSTALLERS_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"}
 
-# pydantic 1 inside of pydantic 2, for code that still asks for it: 4 % of the zip.
-SELDOM_IMPORTED = ("pydantic/v1",)
+# pydantic 1 inside of pydantic 2, for code that still asks for it: 4 % of the zip; and what needs a
+# library that is not there.
+SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py")
 
 
 def build(
@@ -168,9 +169,11 @@ def trim(folder: Path) -> None:
         metadata.write_text(fields + end, "utf-8")  # what follows is the library's README
 
 
-def drop_pyc(folder: Path) -> None:
-    """Leave the sources alone in `folder`: importing them takes longer, and works."""
-    for cache in [*folder.rglob("__pycache__")]:
+def drop_pyc(place: Path) -> None:
+    """Leave the sources alone, of a folder or a file: importing them takes longer, and works."""
+    for pyc in place.parent.glob(f"__pycache__/{place.stem}.*.pyc"):
+        pyc.unlink()
+    for cache in [*place.rglob("__pycache__")]:
         shutil.rmtree(cache)
 
 

@@ -142,4 +142,10 @@ def test_only_what_python_would_take_is_listed(folder: Path) -> None:
         pyc.unlink()
     module_list.write(folder)
     listed = (folder / "modules.txt").read_text().split()
-    assert [path for path in listed if "handler" not in path] == ["both/__init__.py", "plain.py"]
+    assert [path for path in listed if "handler" not in path] == [
+        "both.py",
+        "both/__init__.py",
+        "plain.py",
+    ]
+    code = "import both; print(both.__path__ != [])"
+    assert run(Path(sys.executable), folder, code) == "True\n"
