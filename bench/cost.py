@@ -29,9 +29,9 @@ class Assumptions:
     lambda_gb_second_2: float = 0.0000120001
     lambda_gb_second_3: float = 0.0000106667
     lambda_million_requests: float = 0.20
-    cold_seconds_256: float = 3.6  # a start, which is billed as well: bench/results.md
-    cold_seconds_512: float = 1.6
-    cold_seconds_1024: float = 0.8
+    cold_seconds_256: float = 2.3  # a start, which is billed as well: bench/results.md
+    cold_seconds_512: float = 1.1
+    cold_seconds_1024: float = 0.5
     kept_seconds: float = 300  # an idle environment stays this long or longer (undocumented)
     least_cold_share: float = 0.01  # of starts, however many messages there are
     secret: float = 0.40  # AWS Secrets Manager pricing: a secret, a month

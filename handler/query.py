@@ -48,6 +48,7 @@ LAMBDA_MARGIN = 1.0
 CLEAN_UP_SECONDS = 0.1  # what a cancelled bot has before its answer is ended without it
 MOST_EVENTS = 10_000  # Poe's limits for one response
 MOST_CHARACTERS = 100_000
+NO_TEXT = len('{"text": ""}')
 
 
 class Stop(enum.Enum):
@@ -96,7 +97,7 @@ def _length(data: Any) -> int:
     if not isinstance(data, str):
         return 0
     if "\\" not in data:
-        return max(0, len(data) - len('{"text": ""}'))
+        return max(0, len(data) - NO_TEXT)
     try:
         return len(json.loads(data)["text"])
     except (ValueError, LookupError, TypeError):

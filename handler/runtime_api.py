@@ -39,7 +39,8 @@ class ResponseStream:
     def write(self, data: bytes) -> None:
         """`data` is not empty. Raises `ConnectionError` when nobody takes the answer any more."""
         self.size += len(data)
-        self._connection.write(self._with_head(wire.encode_chunk(data)))
+        frame = wire.encode_chunk(data)
+        self._connection.write(self._with_head(frame) if self._head else frame)
 
     @property
     def paused(self) -> bool:

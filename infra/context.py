@@ -116,7 +116,7 @@ def _file(name: str, value: Any) -> str:
 
 _CHECKS: dict[str, _Check] = {
     "stack": _text(r"[A-Za-z][A-Za-z0-9-]{0,127}", "letters, digits and dashes, a letter first"),
-    "memory": _number(512, 10240, " MB (with less, a start outlasts Poe's 5 s)"),
+    "memory": _number(512, 10240, " MB (with less, a start leaves too little of Poe's 5 s)"),
     "timeout": _number(10, 900, f" seconds (Poe waits {POES_LIMIT_S})"),
     "arch": _one_of("arm64", "x86_64"),
     "python": _one_of(*LAMBDAS_PYTHONS),

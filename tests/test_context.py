@@ -37,7 +37,7 @@ def test_an_empty_value_is_no_choice() -> None:
     ("name", "value", "cure"),
     [
         ("stack", "my bot", "letters, digits and dashes, a letter first"),
-        ("memory", "256", "512 to 10240 MB (with less, a start outlasts Poe's 5 s)"),
+        ("memory", "256", "512 to 10240 MB (with less, a start leaves too little of Poe's 5 s)"),
         ("memory", "much", "512 to 10240"),
         ("timeout", "901", "10 to 900 seconds"),
         ("arch", "x86", "arm64, x86_64"),

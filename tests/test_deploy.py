@@ -62,7 +62,7 @@ def test_a_wrong_value_of_the_context_is_one_line_before_anything_is_asked() -> 
     assert said_by("infra.deploy", "-c", "memory=1") == (
         1,
         "error: memory=1 will not do: give 512 to 10240 MB"
-        " (with less, a start outlasts Poe's 5 s)\n",
+        " (with less, a start leaves too little of Poe's 5 s)\n",
     )
 
 
