@@ -76,9 +76,8 @@ def both(*script):
     return BOT, *APPS
 
 
-async def answer(app, document=QUERY, gone_after=None):
-    """The app's messages; the client goes away after `gone_after` of them."""
-    messages, gone = [], asyncio.Event()
+def asking(gone, document=QUERY):
+    """A `receive` with the whole question, and then, once that is set, the client's going away."""
     bodies = [json.dumps(document).encode()]
 
     async def receive():
@@ -87,12 +86,19 @@ async def answer(app, document=QUERY, gone_after=None):
         await gone.wait()
         return {"type": "http.disconnect"}
 
+    return receive
+
+
+async def answer(app, document=QUERY, gone_after=None):
+    """The app's messages; the client goes away after `gone_after` of them."""
+    messages, gone = [], asyncio.Event()
+
     async def send(message):
         messages.append({**message, "body": bytes(message.get("body", b""))})
         if len(messages) == gone_after:
             gone.set()
 
-    await asyncio.wait_for(app({**SCOPE}, receive, send), 10)
+    await asyncio.wait_for(app({**SCOPE}, asking(gone, document), send), 10)
     return messages
 
 
@@ -232,18 +238,12 @@ async def test_another_ones_cancellation_goes_through():
 @pytest.mark.anyio
 async def test_another_ones_cancellation_goes_through_although_the_client_goes_away_as_well():
     _, ours, _ = both(fp.PartialResponse(text="a"), 5.0)
-    bodies, gone = [json.dumps(QUERY).encode()], asyncio.Event()
-
-    async def receive():
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        await gone.wait()
-        return {"type": "http.disconnect"}
+    gone = asyncio.Event()
 
     async def send(message):
         pass
 
-    task = asyncio.ensure_future(ours({**SCOPE}, receive, send))
+    task = asyncio.ensure_future(ours({**SCOPE}, asking(gone), send))
     await asyncio.sleep(0.05)
     gone.set()
     task.cancel()
@@ -255,19 +255,13 @@ async def test_another_ones_cancellation_goes_through_although_the_client_goes_a
 async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
     monkeypatch.setattr(query, "PING_SECONDS", 0.01)
     _, ours, _ = both(fp.PartialResponse(text="a"), 0.05, fp.PartialResponse(text="b"))
-    bodies = [json.dumps(QUERY).encode()]
-
-    async def receive():
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        await asyncio.Event().wait()
 
     async def send(message):
         if message.get("body", b"").startswith(b": ping"):
             await asyncio.Event().wait()  # and never gets it out
 
     before = asyncio.all_tasks()
-    await ours({**SCOPE}, receive, send)
+    await ours({**SCOPE}, asking(asyncio.Event()), send)
     await asyncio.sleep(0.01)
     assert asyncio.all_tasks() == before
 
@@ -292,19 +286,13 @@ async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
 @pytest.mark.anyio
 async def test_a_failing_send_closes_the_bot_and_reaches_the_server():
     bot, ours, _ = both(fp.PartialResponse(text="a"), fp.PartialResponse(text="b"))
-    bodies = [json.dumps(QUERY).encode()]
-
-    async def receive():
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        await asyncio.Event().wait()
 
     async def send(message):
         if message.get("body"):
             raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await ours({**SCOPE}, receive, send)
+        await ours({**SCOPE}, asking(asyncio.Event()), send)
     await asyncio.sleep(0.05)  # asyncio closes a bot's inner generators in tasks of their own
     assert bot.cleaned_up == 1
 
