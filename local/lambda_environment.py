@@ -101,10 +101,10 @@ class Environment:
         self.kill()
         if self._watch is not None:
             self._watch.cancel()
-        await self._api.close()
         if self._exit is not None and self.pid is not None:
             await asyncio.wait({self._exit})
             self._reaper.forget(self.pid)
+        await self._api.close()  # when nobody is left to connect to it
         self._output.close()
         await asyncio.to_thread(self._place.remove)
 

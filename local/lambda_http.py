@@ -166,6 +166,7 @@ class HttpServer:
         self._handler = handler
         self._head_limit = head_limit
         self._server: asyncio.Server | None = None
+        self._closed = False
         self._connections: dict[asyncio.Task[None], ServerConnection] = {}
 
     async def start(self, host: str, port: int) -> int:
@@ -175,15 +176,20 @@ class HttpServer:
 
     async def close(self) -> None:
         """Stop listening and drop every connection with what it was doing."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
-        tasks = list(self._connections)
-        for task in tasks:
+        tasks = dict(self._connections)
+        for task, connection in tasks.items():
             task.cancel()
+            connection.abort()  # a task that has not begun yet would not
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = ServerConnection(reader, writer, self._head_limit)
+        if self._closed:  # meanwhile: it was on its way here
+            connection.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
@@ -196,8 +202,5 @@ class HttpServer:
                     break
         except (Disconnected, TruncatedBody):
             pass
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
         finally:
             connection.close()
