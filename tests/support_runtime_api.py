@@ -72,6 +72,8 @@ class RuntimeAPIDouble:
         try:
             yield f"{host}:{port}{self.prefix}"
         finally:
+            # What is on its way here gets a task that begins, and so one that closes it.
+            await asyncio.sleep(0.01)
             server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
