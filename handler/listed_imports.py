@@ -1,8 +1,8 @@
 """Imports the package's libraries by a list that its build made, instead of searching for them.
 
-For each module Python asks every folder on its path, looks for newer sources, and works out where
-the bytecode lies: half as much again as reading it, for more than 200 modules at each start. What
-is not in the list is found as ever, and so is a module whose bytecode is another Python's.
+For each of more than 200 modules Python asks the folders on its path, looks for a newer source, and
+works out where the bytecode lies: together 3 % of a start's CPU. What is not in the list is found
+as ever, and so is a module whose bytecode is another Python's.
 """
 
 import sys
@@ -67,6 +67,6 @@ class _Loader(SourceFileLoader):
 
 
 def _bytecode(source: str) -> str:
-    """`importlib.util.cache_from_source`, in a tenth of its time."""
+    """`importlib.util.cache_from_source`, in a fifth of its time."""
     folder, _, module = source.rpartition("/")
     return f"{folder}/__pycache__/{module.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"

@@ -125,15 +125,12 @@ class RuntimeAPI:
 
     async def fail(self, invocation: Invocation, failure: Failure) -> bool:
         """Report an invocation that failed before anything of its answer was sent."""
-        path = f"invocation/{invocation.request_id}/error"
-        return await self._post(path, failure.document, [*failure.header, *invocation.echo])
+        return await self._post(*_error(invocation, failure))
 
     def fail_now(self, invocation: Invocation, failure: Failure) -> None:
         """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
-        path = f"invocation/{invocation.request_id}/error"
-        headers = [*failure.header, *invocation.echo]
         with socket.create_connection((self._host, self._port), LAST_WORD_SECONDS) as own:
-            own.sendall(self._document_request(path, failure.document, headers))
+            own.sendall(self._document_request(*_error(invocation, failure)))
             own.recv(1)
 
     async def fail_init(self, failure: Failure) -> None:
@@ -175,6 +172,12 @@ class RuntimeAPI:
             Connection, self._host, self._port
         )
         return connection
+
+
+def _error(invocation: Invocation, failure: Failure) -> tuple[str, bytes, Headers]:
+    """Path, body and headers of an invocation's failure."""
+    path = f"invocation/{invocation.request_id}/error"
+    return path, failure.document, [*failure.header, *invocation.echo]
 
 
 def _is_accepted(call: str, reply: Reply) -> bool:

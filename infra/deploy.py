@@ -11,11 +11,10 @@ from infra.cdk_cli import CdkError
 from infra.context import ContextError, Options, parsed
 from infra.folders import ROOT
 from infra.looks import Place, check_concurrency, look, reserved_now
+from infra.names import INTERRUPTED
 from infra.node import NodeError
 from infra.outputs import Outputs, outputs
 from infra.secret_members import BadMember
-
-INTERRUPTED = 130
 
 BOOTSTRAP_COSTS = """\
 The CDK needs a few things of its own in {place}, once: a bucket for

@@ -9,6 +9,7 @@ from infra.cdk_cli import CdkError
 from infra.context import ContextError
 from infra.deploy import chosen, context_arguments
 from infra.looks import look
+from infra.names import INTERRUPTED
 from infra.node import NodeError
 from infra.outputs import Unfinished, outputs
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted: what CloudFormation has begun, it ends by itself.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def destroy(context: list[str], *, agreed: bool) -> int:

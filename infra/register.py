@@ -16,6 +16,7 @@ import httpx
 
 from infra.aws import AwsError
 from infra.folders import ROOT
+from infra.names import INTERRUPTED
 from infra.outputs import DEFAULT_STACK, outputs
 from infra.secret_members import BadMember
 from infra.secret_store import SecretStore
@@ -30,7 +31,6 @@ POE = "https://api.poe.com/bot/"
 POE_SECONDS = 30.0
 
 CREATE = "https://poe.com/create_bot?server=1"
-INTERRUPTED = 130
 BOT_FILE = ROOT / "handler" / "bot.py"
 ONLY_BOT = DeclaredBot()
 

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable
 
 from infra.aws import AwsError
+from infra.names import INTERRUPTED
 from infra.outputs import DEFAULT_STACK, Outputs, outputs
 from infra.secret_members import KEY, BadMember, Members, check_name, check_value, faults
 from infra.secret_store import SecretStore
-
-INTERRUPTED = 130
 
 KEY_TAKES_EFFECT = (
     "It counts as soon as a request comes with it, within 300 s at most: nothing to deploy."

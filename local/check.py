@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 import httpx
 
 from infra.aws import AwsError
+from infra.names import INTERRUPTED
 from infra.outputs import DEFAULT_STACK, outputs
 from infra.secret_members import BadMember
 from infra.secret_store import SecretStore
@@ -31,7 +32,6 @@ from local.check_promises import PROMISES, Promise
 from local.conversation import LOOPBACK, one_line
 
 FUNCTION_URL = ".lambda-url."  # in the host of every Function URL
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,8 @@ from tests.support_runtime_api import function_url_event
 pytestmark = pytest.mark.anyio
 
 LOOKING = """
-import gc, json, os
+import gc, json, os, sys
+EARLY = sorted({"h11", "boto3", "encodings.idna", "mangum"} & set(sys.modules))
 import fastapi_poe as fp
 import httpx
 from pydantic import BaseModel
@@ -28,6 +29,7 @@ class Bot(fp.PoeBot):
             "built": [Own.__pydantic_complete__, fp.QueryRequest.__pydantic_complete__],
             "directory": os.environ.get("SSL_CERT_DIR"),
             "authorities read": stats["x509_ca"],
+            "early": EARLY,
             "found by": type(fp.__loader__).__module__,
         }
         yield fp.PartialResponse(text=json.dumps(found))
@@ -61,6 +63,11 @@ async def test_garbage_is_collected_and_models_are_built_after_the_start(package
     found = await look(package, runtime_python, {})
     assert found["gc"] == [True, True]
     assert found["built"] == [True, True]
+
+
+async def test_a_start_imports_no_client_that_it_does_without(package, runtime_python):
+    found = await look(package, runtime_python, {})
+    assert found["early"] == ["mangum"]  # which shows that others would be seen
 
 
 async def test_libraries_are_found_by_the_packages_list(package, runtime_python):

@@ -29,6 +29,7 @@ from handler.secrets_manager import SecretReader, SecretUnreadable
 from handler.signed_call import Credentials
 from infra.certificates import write_directory
 
+ROOT = Path(__file__).parents[1]
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:bot-AbCdEf"
 KEY_ID, KEY, TOKEN = "KEYID" * 4, "s" * 40, "t" * 60
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
@@ -443,6 +444,17 @@ def test_a_server_that_drips_is_given_up_all_the_same():
 # TLS
 
 
+def test_a_read_over_tls_imports_no_codec_for_names(authority, authority_file):
+    code = "import os, sys; from handler.secrets_manager import SecretReader\n"
+    code += f"reader = SecretReader({ARN!r}, os.environ); reader.start(); reader.text()\n"
+    code += "print(sorted({'encodings.idna', 'ssl'} & set(sys.modules)))"
+    with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
+        variables = environ(server.url.replace("http:", "https:"), AWS_CA_BUNDLE=authority_file)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "['ssl']\n", done.stderr
+
+
 def test_tls_with_an_authority_of_ones_own(authority, authority_file):
     with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
         url = server.url.replace("http:", "https:")
@@ -718,7 +730,7 @@ def test_nothing_heavy_is_imported_on_the_way():
     with serving(SECRET) as server:
         run = subprocess.run(
             [sys.executable, "-c", script, ARN, json.dumps(environ(server.url))],
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
