@@ -21,11 +21,10 @@ test: venv-node  ## all tests [ARGS="-k stream"]
 	@exec $(PYTHON_IN_VENV) -m pytest $(ARGS)
 
 .PHONY: lint
-lint: venv  ## ruff and mypy, and whether a pinned library is known to be vulnerable
+lint: venv  ## ruff and mypy
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
-	@$(PYTHON_IN_VENV) -m infra.audit handler/requirements.txt requirements.txt
 
 .PHONY: lock
 lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE=1 for newer versions]

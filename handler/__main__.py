@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from handler import listed_imports, log, managed_path
+from handler import log, managed_path
 from handler.deferred_models import deferred_models
 from handler.secrets_manager import SecretReader
 from handler.signed_call import CERTIFICATES
@@ -47,7 +47,6 @@ def main(environ: MutableMapping[str, str]) -> int:
         return 1
     package = environ.get("LAMBDA_TASK_ROOT", os.getcwd())
     managed_path.rebuild(package, environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"))
-    listed_imports.install(package)
     _trust_by_directory(environ)
     # Before the heavy imports: the network's time is then nobody's.
     secret = SecretReader.started(environ)

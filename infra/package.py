@@ -4,7 +4,6 @@
         bootstrap        the wrapper, mode 755
         handler/         the sources, with the bot
         certificates/    the authorities of certifi, one by one
-        modules.txt      which modules the libraries have
         fastapi_poe/ …   every library of handler/requirements.txt
 
 No Docker: uv picks the wheels for the target, wherever it runs. The same sources, requirements and
@@ -19,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra import certificates, module_list
+from infra import certificates
 from infra.folders import (
     BUILD,
     ROOT,
@@ -99,7 +98,6 @@ def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
                 compile_folder(aside, python, FOLDER_AT_RUN_TIME)
                 for name in SELDOM_IMPORTED:
                     drop_pyc(aside / name)
-                module_list.write(aside)
             fix_modes_and_times(aside)
     return folder
 
@@ -116,7 +114,7 @@ def warn_of_missing_pyc(target: Target) -> None:
 def fingerprint(requirements: Path, target: Target, python: Path | None) -> str:
     """Names all that the installed libraries' bytes depend on, this recipe among it."""
     digest = hashlib.sha256(target.name.encode())
-    recipe = (Path(__file__), Path(certificates.__file__), Path(module_list.__file__), COMPILER)
+    recipe = (Path(__file__), Path(certificates.__file__), COMPILER)
     for file in (requirements, *recipe):
         digest.update(file.read_bytes())
     if python is not None:

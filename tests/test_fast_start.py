@@ -30,7 +30,6 @@ class Bot(fp.PoeBot):
             "directory": os.environ.get("SSL_CERT_DIR"),
             "authorities read": stats["x509_ca"],
             "early": EARLY,
-            "found by": type(fp.__loader__).__module__,
         }
         yield fp.PartialResponse(text=json.dumps(found))
 
@@ -68,11 +67,6 @@ async def test_garbage_is_collected_and_models_are_built_after_the_start(package
 async def test_a_start_imports_no_client_that_it_does_without(package, runtime_python):
     found = await look(package, runtime_python, {})
     assert found["early"] == ["mangum"]  # which shows that others would be seen
-
-
-async def test_libraries_are_found_by_the_packages_list(package, runtime_python):
-    found = await look(package, runtime_python, {})
-    assert found["found by"] == "handler.listed_imports"
 
 
 async def test_a_bots_clients_look_authorities_up_one_by_one(package, runtime_python):

@@ -16,7 +16,6 @@ FLOORS = [
         "guard",
         "http1",
         "lifespan",
-        "listed_imports",
         "log",
         "managed_path",
         "report",
