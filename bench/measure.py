@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.environment import Process, Variant
 from bench.variants import KEY
-from local.lambda_cgroups import Cgroups
+from local.aws_lambda.cgroups import Cgroups
 
 Sample = Mapping[str, float]
 Take = Callable[[], Sample]

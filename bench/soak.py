@@ -21,10 +21,10 @@ from pathlib import Path
 
 import httpx
 
-from infra.folders import ROOT
-from infra.package import Target, build
-from infra.pythons import runtime_python
-from local.lambda_service import FunctionConfig, LocalLambda, Outcome
+from infra.package.build import Target, build
+from infra.toolchain.folders import ROOT
+from infra.toolchain.pythons import runtime_python
+from local.aws_lambda.service import FunctionConfig, LocalLambda, Outcome
 
 KEY = "k" * 32
 WORDS = 20

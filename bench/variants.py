@@ -15,10 +15,11 @@ import trustme
 
 from bench import secret_server
 from bench.environment import Variant
-from infra import certificates, package
-from infra.folders import BUILD, ROOT, link_or_copy, made_aside
-from infra.pythons import runtime_python
-from infra.target import Target
+from infra.package import certificates
+from infra.package.build import build as package
+from infra.package.target import Target
+from infra.toolchain.folders import BUILD, ROOT, link_or_copy, made_aside
+from infra.toolchain.pythons import runtime_python
 
 PEERS = Path(__file__).with_name("peers")
 KEY = secret_server.KEY

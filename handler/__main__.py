@@ -9,15 +9,16 @@ from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from handler import log, managed_path
-from handler.deferred_models import deferred_models
-from handler.secrets_manager import SecretReader
-from handler.signed_call import CERTIFICATES
-from handler.wire import Failure
+from handler.log import lines
+from handler.runtime import sys_path
+from handler.runtime.deferred_models import deferred_models
+from handler.runtime.wire import Failure
+from handler.secret.reader import SecretReader
+from handler.secret.signed_call import CERTIFICATES
 
 if TYPE_CHECKING:
-    from handler.loop import Loop
-    from handler.runtime_api import RuntimeAPI
+    from handler.runtime.loop import Loop
+    from handler.runtime.runtime_api import RuntimeAPI
 
 logger = logging.getLogger("handler")
 
@@ -28,10 +29,10 @@ class BadEnvironment(Exception):
 
 OWN_MODULES = {
     "__main__",
-    "handler.access_key",
-    "handler.app",
-    "handler.lifespan",
-    "handler.secrets_manager",
+    "handler.secret.members",
+    "handler.app.dispatch",
+    "handler.runtime.lifespan",
+    "handler.secret.reader",
 }
 QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
 
@@ -40,13 +41,13 @@ def main(environ: MutableMapping[str, str]) -> int:
     """Serve until nothing is left to serve. Gives the exit status: Lambda starts another one."""
     # What a start makes, stays: to look for garbage in it is a tenth of the start's time.
     gc.disable()
-    log.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+    lines.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         logger.error("AWS_LAMBDA_RUNTIME_API is not set: Lambda starts this, or `make run`")
         return 1
     package = environ.get("LAMBDA_TASK_ROOT", os.getcwd())
-    managed_path.rebuild(package, environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"))
+    sys_path.rebuild(package, environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"))
     _trust_by_directory(environ)
     # Before the heavy imports: the network's time is then nobody's.
     secret = SecretReader.started(environ)
@@ -70,7 +71,7 @@ def _trust_by_directory(environ: MutableMapping[str, str]) -> None:
 async def _serve(
     address: str, environ: MutableMapping[str, str], secret: SecretReader | None
 ) -> int:
-    from handler.runtime_api import RuntimeAPI, RuntimeAPIError
+    from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
 
     api = RuntimeAPI(address)
     async with AsyncExitStack() as stack:
@@ -97,10 +98,10 @@ async def _start(
     """All that can fail at a start. The imports are here, so that a broken one is reported too."""
     _refuse_concurrency(environ)
     with deferred_models():
-        from handler.app import load
-        from handler.lifespan import lifespan
-        from handler.loop import Context, Loop
-        from handler.query import MODELS
+        from handler.app.answer import MODELS
+        from handler.app.dispatch import load
+        from handler.runtime.lifespan import lifespan
+        from handler.runtime.loop import Context, Loop
 
     for model in MODELS:
         model.model_rebuild()  # now, and not while the first user waits
@@ -127,7 +128,7 @@ def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
 
 async def _report(api: "RuntimeAPI", error: BaseException) -> None:
     """Tell the log and Lambda why there will be no invocation."""
-    failure = Failure(f"Runtime.{type(error).__name__}", _explain(error), log.stack_of(error))
+    failure = Failure(f"Runtime.{type(error).__name__}", _explain(error), lines.stack_of(error))
     logger.critical("the bot cannot start: %s", failure.message, exc_info=error)
     try:
         await api.fail_init(failure)
@@ -142,7 +143,7 @@ def _explain(error: BaseException) -> str:
     # Only an error about names is quoted: any other text may hold a secret's member.
     quoted = isinstance(error, QUOTED) and not _names_a_value(error)
     text = f"{kind}: {error}" if quoted else kind
-    places = [line for line in log.stack_of(error) if "/handler/" in line]
+    places = [line for line in lines.stack_of(error) if "/handler/" in line]
     return f"{text} ({places[-1]})" if places else text
 
 

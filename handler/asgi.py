@@ -5,9 +5,9 @@ The convention of such servers wants the start at import.
 
 import os
 
-from handler import log
-from handler.app import load
-from handler.secrets_manager import SecretReader
+from handler.app.dispatch import load
+from handler.log import lines
+from handler.secret.reader import SecretReader
 
-log.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
 app = load(os.environ, SecretReader.started(os.environ))

@@ -9,12 +9,12 @@ from typing import Any
 
 from mangum import Mangum
 
-from handler import log
-from handler.app import load
-from handler.secrets_manager import SecretReader
+from handler.app.dispatch import load
+from handler.log import lines
+from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
-log.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
 app = load(os.environ, SecretReader.started(os.environ))
 
 # Mangum would run startup and shutdown around every request.
@@ -22,5 +22,5 @@ _mangum = Mangum(app, lifespan="off")
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    log.request_id.set(context.aws_request_id)
+    lines.request_id.set(context.aws_request_id)
     return _mangum(event, context)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
-from infra.context import ContextError, Options
-from infra.folders import BUILD, ROOT
-from infra.package import PackageError, build
-from infra.stack import BotStack
+from infra.package.build import PackageError, build
+from infra.stack.bot_stack import BotStack
+from infra.stack.options import ContextError, Options
+from infra.toolchain.folders import BUILD, ROOT
 
 
 def main() -> None:

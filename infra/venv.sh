@@ -39,7 +39,7 @@ quietly() {
 
 is_made && is_installed && exit
 
-python=$(sh infra/find-python.sh "$version" ${chosen:+exact}) || {
+python=$(sh infra/toolchain/find-python.sh "$version" ${chosen:+exact}) || {
     [ -z "$chosen" ] || echo "error: VENV_PYTHON=$chosen: no such Python here (give one as 3.13)" >&2
     exit 1
 }

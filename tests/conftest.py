@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from infra import pythons
-from infra.folders import ROOT
-from infra.package import build
-from infra.target import Target
+from infra.package.build import build
+from infra.package.target import Target
+from infra.toolchain import pythons
+from infra.toolchain.folders import ROOT
 
 settings.register_profile("thorough", max_examples=10_000)
 

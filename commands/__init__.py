@@ -1,0 +1,1 @@
+"""`make X` is commands/X.py."""

@@ -1,0 +1,160 @@
+"""`make chat`: talk to a bot in the terminal, as Poe would talk to it.
+
+With `--bot NAME`, talk to any bot on Poe instead, with the key in POE_API_KEY.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from commands.terminal.chat_screen import Screen
+from poe.client.access import DEFAULT_URL, Unusable, access_key, checked_url
+from poe.client.conversation import Conversation, NotAnswering, Refused
+from poe.standin.uploads import served_files
+
+if TYPE_CHECKING:
+    from poe.client.direct import DirectAccess
+
+API_KEY_VARIABLE = "POE_API_KEY"
+UNAUTHORIZED = 401
+
+Partner: TypeAlias = "Conversation | DirectAccess"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Talk until the input ends. 0 if every turn was answered as promised, else 1."""
+    options = _parser().parse_args(arguments)
+    screen = Screen(sys.stdout, sys.stderr, raw=options.raw)
+    try:
+        with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
+            if options.bot:
+                return _with_any_bot(options, runner, screen)
+            return _with_server_bot(options, runner, stack, screen)
+    except Unusable as error:
+        screen.failure(str(error))
+    except KeyboardInterrupt:
+        screen.stopped()
+    except BrokenPipeError:
+        # Whoever read the answers has left; so that Python's last flush does not fail as well:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make chat", description=__doc__)
+    parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the access key")
+    parser.add_argument("--raw", action="store_true", help="show events instead of text")
+    parser.add_argument(
+        "--attach", type=Path, nargs="+", default=[], metavar="FILE", help="to the first message"
+    )
+    parser.add_argument("--bot", metavar="NAME", help="talk to this bot on Poe")
+    return parser
+
+
+def _with_server_bot(
+    options: argparse.Namespace,
+    runner: asyncio.Runner,
+    stack: contextlib.ExitStack,
+    screen: Screen,
+) -> int:
+    url = checked_url(options.url)
+    key, source = access_key(options.key_file, url)
+    try:
+        attachments = stack.enter_context(served_files(options.attach))
+    except OSError as error:
+        raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
+    conversation = Conversation(url, key)
+    stack.callback(lambda: runner.run(conversation.aclose()))
+    screen.introduction(runner.run(_introduction(conversation, source)))
+    return _talk(runner, conversation, attachments, screen)
+
+
+def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: Screen) -> int:
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    if not key:
+        where = f"get it at https://poe.com/api_key and set {API_KEY_VARIABLE}"
+        raise Unusable(f"to talk to {options.bot}, Poe needs your key: {where}")
+    # Imported here because fastapi_poe's half second would delay every other chat.
+    from poe.client.direct import DirectAccess, NotTaken
+
+    access = DirectAccess(options.bot, key)
+    try:
+        attachments = [runner.run(access.upload(path)) for path in options.attach]
+    except OSError as error:
+        raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
+    except NotTaken as error:
+        raise Unusable(str(error)) from None
+    return _talk(runner, access, attachments, screen)
+
+
+async def _introduction(conversation: Conversation, key_source: str) -> str:
+    """The bot's introduction. Poe asks for the settings too before anybody can talk to a bot."""
+    try:
+        settings = await conversation.settings()
+    except NotAnswering as error:
+        raise Unusable(f"{error}: start it with `make run`") from None
+    except Refused as error:
+        if error.status == UNAUTHORIZED:
+            raise Unusable(f"the bot refuses the access key in {key_source}") from None
+        return f"(the bot's settings cannot be had: {error})"
+    return str(settings.get("introduction_message") or "")
+
+
+def _talk(
+    runner: asyncio.Runner,
+    partner: Partner,
+    attachments: Sequence[dict[str, Any]],
+    screen: Screen,
+) -> int:
+    """One turn for each message; Ctrl-C stops an answer, and in a pipe the whole chat."""
+    failed = False
+    interactive = sys.stdin.isatty()
+    for message in _typed() if interactive else _piped():
+        try:
+            failed |= runner.run(_turn(partner, message, attachments, screen))
+        except KeyboardInterrupt:
+            if not interactive:
+                raise
+            screen.stopped()
+        attachments = ()
+    return int(failed)
+
+
+async def _turn(
+    partner: Partner, message: str, attachments: Sequence[dict[str, Any]], screen: Screen
+) -> bool:
+    """Say one message and show the answer as it arrives; True if the turn failed."""
+    answer = partner.ask(message, attachments)
+    try:
+        async for event in answer:
+            screen.event(event)
+    except (NotAnswering, Refused) as error:
+        screen.failure(str(error))
+        return True
+    screen.turn(answer.turn)
+    return answer.turn.failed
+
+
+def _typed() -> Iterator[str]:
+    """The lines typed at the prompt, until Ctrl-D or Ctrl-C."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 – importing it gives input() a history and line editing.
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            if line := input("you> ").strip():
+                yield line
+    print()
+
+
+def _piped() -> Iterator[str]:
+    return (line for text in sys.stdin if (line := text.strip()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""`make check`: is this URL fit to be registered in Poe? One line per promise of a server bot.
+
+The bot is asked as Poe would ask it: a few questions and reports, which it takes for a user's.
+"""
+
+import argparse
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+
+from infra.aws.client import AwsError
+from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.aws.secret_members import BadMember
+from infra.aws.secret_store import SecretStore
+from infra.stack.names import INTERRUPTED
+from poe.check.finding import Finding, Verdict, failed
+from poe.check.probe import QUESTION, Probe, Unreachable
+from poe.check.promises import PROMISES, Promise
+from poe.client.access import (
+    DEFAULT_KEY_FILE,
+    DEFAULT_URL,
+    KEY_VARIABLE,
+    Unusable,
+    access_key,
+    checked_key,
+    checked_url,
+)
+from poe.client.conversation import LOOPBACK, one_line
+
+FUNCTION_URL = ".lambda-url."  # in the host of every Function URL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if no promise is broken, else 1."""
+    options = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    try:
+        url = checked_url(options.url)
+        return 0 if run(url, key_for(url, options.stack), options.text) else 1
+    except (AwsError, BadMember, Unusable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make check", description=__doc__)
+    parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
+    parser.add_argument("--text", default=QUESTION, help="a question with an answer of some length")
+    parser.add_argument("--stack", default=DEFAULT_STACK, help="whose secret has the key")
+    return parser
+
+
+def run(url: str, key: str, text: str = QUESTION) -> bool:
+    """Check the bot and print a line per promise; whether none is broken."""
+    return asyncio.run(_run(url, key, text))
+
+
+async def _run(url: str, key: str, text: str) -> bool:
+    width = max(len(promise.name) for promise in PROMISES)
+    findings: list[Finding] = []
+    async for promise, finding in check(url, key, text):
+        figure = one_line(finding.figure.replace(key, "<the key>"))  # a server may say it back
+        print(f"{finding.verdict:<8}  {promise.name:<{width}}  {figure}")
+        findings.append(finding)
+    print(_summary(findings))
+    return not any(finding.verdict is Verdict.FAIL for finding in findings)
+
+
+async def check(url: str, key: str, text: str = QUESTION) -> AsyncIterator[tuple[Promise, Finding]]:
+    """Each promise with what was found, as soon as it is. Ends where nothing answers."""
+    async with Probe(url, key, text) as probe:
+        for promise in PROMISES:
+            try:
+                yield promise, await promise.prove(probe)
+            except Unreachable as error:
+                yield promise, failed(str(error))
+                return
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    verdicts = [finding.verdict for finding in findings]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
+    if Verdict.FAIL in verdicts:
+        return f"{counts}. The URL is not fit to be registered."
+    if Verdict.UNPROVED in verdicts:
+        return f"{counts}. Nothing speaks against registering the URL, but not all is proved."
+    return f"{counts}. The URL is fit to be registered."
+
+
+def key_for(url: str, stack: str) -> str:
+    """The stack's key for the stack's own URL and no other, else POE_ACCESS_KEY, else what
+    `make run` keeps for this machine's, else a prompt. Raises Unusable, AwsError, BadMember."""
+    host = httpx.URL(url).host
+    if FUNCTION_URL in host and (key := _key_of_stack(host, stack)):
+        return key
+    if os.environ.get(KEY_VARIABLE) or (host in LOOPBACK and DEFAULT_KEY_FILE.exists()):
+        return access_key(url=url)[0]
+    if not sys.stdin.isatty():
+        raise Unusable(f"no access key for {host}: set {KEY_VARIABLE}")
+    return checked_key(getpass.getpass(f"Access key of {host}: "), "the prompt")
+
+
+def _key_of_stack(host: str, stack: str) -> str | None:
+    """None if the stack cannot be asked, or has another URL."""
+    try:
+        deployed = outputs(stack)
+    except AwsError:
+        return None
+    if httpx.URL(deployed.function_url).host != host:
+        return None
+    return SecretStore(deployed.secret_arn).access_key()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

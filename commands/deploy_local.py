@@ -1,0 +1,169 @@
+"""`make deploy-local`: a real `cdk deploy` into a local AWS, then a URL to talk to.
+
+The deployed zip, with the variables that the stack gave it, runs in the local Lambda; its secret
+stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answers its calls.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from commands.deploy import chosen, context_arguments
+from commands.terminal.log_lines import Lines
+from infra.aws.client import AwsError, client
+from infra.aws.outputs import outputs
+from infra.package.target import this_architecture
+from infra.stack.options import ContextError
+from infra.toolchain import cdk
+from infra.toolchain.cdk import CdkError
+from infra.toolchain.folders import BUILD
+from infra.toolchain.node import NodeError
+from infra.toolchain.pythons import this_version
+from local.aws import deployed
+from local.aws.ministack import ACCOUNT, REGION, MiniStack, MiniStackError, ministack
+from local.aws_lambda.config import FunctionConfig
+from local.aws_lambda.service import InitError, LocalLambda
+from poe.client.conversation import Conversation
+from poe.standin.declared import BadSettings
+from poe.standin.standin import PoeStandIn
+
+FOLDER = BUILD / "deploy-local"
+HOST = "127.0.0.1"
+PORT = 9000
+AWS_PORT = 4566
+
+
+class CannotServe(Exception):
+    """It is deployed, but can't be talked to: the text says why, and what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make deploy-local", description=__doc__)
+    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--port", type=int, default=PORT, help=f"of the bot's URL ({PORT})")
+    parser.add_argument("--aws-port", type=int, default=AWS_PORT, help=f"({AWS_PORT})")
+    options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    try:
+        _run(options)
+    except (AwsError, CannotServe, CdkError, ContextError, MiniStackError, NodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; nothing of the local AWS is left.")
+    return 0
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    """End as Ctrl-C does, with all that was started."""
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace) -> None:
+    began = time.monotonic()
+    # What runs here is this machine's, whatever the context says of the real deployment.
+    here = [f"arch={this_architecture()}", f"python={this_version()}"]
+    context = [*options.context, *here]
+    stack = chosen(context).stack
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    with ministack(FOLDER / "aws", port=options.aws_port) as aws:
+        _stay_local(aws)
+        _deploy(stack, context)
+        function = deployed.fetch(stack)
+        package = function.unpack(FOLDER / "package")
+        endpoint = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
+        config = function.config(package, endpoint)
+        asyncio.run(_serve(config, stack, options.port, began))
+
+
+def _stay_local(aws: MiniStack) -> None:
+    """Let nothing of this process, nor what it starts, reach the real AWS."""
+    variables = aws.environment()
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+def _deploy(stack: str, context: Sequence[str]) -> None:
+    print("Bootstrapping a local AWS")
+    cdk.run("bootstrap", f"aws://{ACCOUNT}/{REGION}", say=_nothing)
+    print(f"Deploying {stack} into it")
+    assembly = ["--output", str(FOLDER / "cdk.out")]
+    flags = ["--require-approval", "never", "--progress", "events"]
+    cdk.run("deploy", *context_arguments(context), *assembly, *flags)
+
+
+def _nothing(_: str) -> None: ...
+
+
+async def _serve(config: FunctionConfig, stack: str, port: int, began: float) -> None:
+    """Until Ctrl-C. Raises AwsError and CannotServe."""
+    arn = outputs(stack).secret_arn
+    secret = await asyncio.to_thread(client("secretsmanager").get_secret_value, SecretId=arn)
+    key = json.loads(secret["SecretString"])["POE_ACCESS_KEY"]
+    url = f"http://{HOST}:{port}/"
+
+    async def settings() -> dict[str, Any]:
+        async with Conversation(url, key) as conversation:
+            return await conversation.settings()
+
+    async with AsyncExitStack() as entered:
+        poe = PoeStandIn(access_key=key, settings=settings, folder=FOLDER / "poe", on_line=print)
+        await entered.enter_async_context(poe)
+        config = replace(config, environment={**config.environment, **poe.environment})
+        function = LocalLambda(config, host=HOST, port=port, on_line=Lines(print))
+        try:
+            await entered.enter_async_context(function)
+        except OSError:
+            raise CannotServe(
+                f"port {port} can't be had: end what uses it, or choose another with"
+                " `make deploy-local PORT=9001`"
+            ) from None
+        try:
+            await function.warm()
+            await poe.refresh_settings()
+        except InitError as error:
+            raise CannotServe(f"the bot does not start: {error.message}") from None
+        except BadSettings as error:
+            print(f"warning: {error}")
+        _greet(url, key, stack, time.monotonic() - began)
+        await asyncio.Event().wait()
+
+
+def _greet(url: str, key: str, stack: str, seconds: float) -> None:
+    exports = [
+        f"{name}={os.environ[name]}"
+        for name in (
+            "AWS_ENDPOINT_URL",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_REGION",
+        )
+    ]
+    print(
+        f"""
+{stack} is deployed into a local AWS, and its function runs as it was deployed ({seconds:.0f} s).
+
+  URL         {url}
+  Access key  {key}
+  Next        POE_ACCESS_KEY={key} make chat URL={url}        (in another terminal)
+
+`make set-key`, `make logs`, `make check` and the like take it for AWS after
+  export {" ".join(exports)}
+Ctrl-C ends everything.
+"""
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""`make logs`: the deployed bot's log as it is written, for people to read."""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from commands.terminal.log_lines import Lines
+from infra.aws.client import AwsError, client, explained
+from infra.aws.outputs import DEFAULT_STACK, outputs
+
+SINCE = "10m"
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+PAUSE = 2.0  # seconds between two looks
+# Lines of several environments arrive out of order: each look goes back this far.
+OVERLAP = 30_000  # milliseconds
+
+
+class BadTime(Exception):
+    """SINCE is no time; the text says what is one."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make logs", description=__doc__)
+    parser.add_argument("--since", default=SINCE, help="how long ago to begin (%(default)s)")
+    parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    try:
+        begin = time.time() - seconds(options.since)
+        follow(outputs(options.stack).log_group, begin)
+    except (AwsError, BadTime) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Whoever read has left; so that Python's last flush does not fail as well:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def seconds(text: str) -> int:
+    """Of a time such as "10m". Raises BadTime."""
+    parts = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not parts:
+        raise BadTime("SINCE needs a number and s, m, h or d, such as 10m, 2h or 1d")
+    return int(parts[1]) * SECONDS[parts[2]]
+
+
+def follow(group: str, begin: float) -> None:
+    """Print lines from `begin` on (seconds since the epoch), until somebody ends it."""
+    print(
+        f"{group}, from {datetime.fromtimestamp(begin):%H:%M:%S} on. Ctrl-C ends.", file=sys.stderr
+    )
+    lines = Lines(print)
+    log = Log(group, begin)
+    while True:
+        for event in log.new_events():
+            lines(event["message"].rstrip("\n"), datetime.fromtimestamp(event["timestamp"] / 1000))
+        time.sleep(PAUSE)
+
+
+class Log:
+    """A log group's events, each given once."""
+
+    def __init__(self, group: str, begin: float) -> None:
+        self._group = group
+        self._begin = int(begin * 1000)
+        self._given: dict[str, int] = {}  # timestamps by id, in milliseconds
+        with explained():
+            self._pages = client("logs").get_paginator("filter_log_events")
+
+    def new_events(self) -> Iterator[dict[str, Any]]:
+        """What came since the last call. Raises AwsError."""
+        latest = max(self._given.values(), default=self._begin)
+        begin = max(self._begin, latest - OVERLAP)
+        self._given = {id_: at for id_, at in self._given.items() if at >= begin}
+        with explained():
+            for page in self._read(begin):
+                for event in page["events"]:
+                    if event["eventId"] not in self._given:
+                        self._given[event["eventId"]] = event["timestamp"]
+                        yield event
+
+    def _read(self, begin: int) -> Iterator[Any]:
+        try:
+            yield from self._pages.paginate(logGroupName=self._group, startTime=begin)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            raise AwsError(f"there is no log group {self._group}: run `make deploy`") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""`make register`: make known to Poe what is deployed, and see that it works.
+
+The live URL is asked for its settings, and that reply is pushed: what is registered is what is
+deployed. Then Poe is told to fetch them itself, from the URL in its form, and the URL is checked.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import httpx
+
+from commands import check
+from infra.aws.client import AwsError
+from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.aws.secret_members import BadMember
+from infra.aws.secret_store import SecretStore
+from infra.stack.names import INTERRUPTED
+from infra.toolchain.folders import ROOT
+from poe.client.conversation import PROTOCOL_VERSION, Conversation, NotAnswering, Refused, one_line
+from poe.client.served_bot import DeclaredBot, declared_bots
+from poe.standin.declared import BadSettings, parse_settings
+
+# As fastapi_poe's `sync_bot_settings` does it (0.0.83, client.py). That prints Poe's answer, hides
+# its status, takes a name as it is into the URL and gives up after 5 s.
+POE = "https://api.poe.com/bot/"
+POE_SECONDS = 30.0
+
+CREATE = "https://poe.com/create_bot?server=1"
+BOT_FILE = ROOT / "handler" / "bot.py"
+ONLY_BOT = DeclaredBot()
+
+
+class NotRegistered(Exception):
+    """What stands in the way, Poe's own words included, and what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 if Poe took the settings and no promise is broken, else 1."""
+    parser = argparse.ArgumentParser(prog="make register", description=__doc__)
+    parser.add_argument("--bot", default="", help="its name on Poe")
+    parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
+    parser.add_argument("--path", default="/", help="the bot's, where several are served")
+    parser.add_argument("--bot-file", type=Path, default=BOT_FILE, help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    try:
+        served = declared(options.bot_file, options.path)
+        return 0 if register(options.bot, options.stack, served) else 1
+    except (AwsError, BadMember, NotRegistered) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+
+
+def declared(bot_file: Path, path: str) -> DeclaredBot:
+    """The bot on `path`, and where its key is kept. Raises NotRegistered."""
+    bots = declared_bots(bot_file)
+    for bot in bots:
+        if bot.path == path:
+            return bot
+    known = ", ".join(bot.path for bot in bots)
+    raise NotRegistered(
+        f"{bot_file} has no bot on the path {path}: choose one with URL_PATH= from {known}"
+    )
+
+
+def register(bot: str, stack: str = DEFAULT_STACK, served: DeclaredBot = ONLY_BOT) -> bool:
+    """Register the stack's bot as `bot`, printing the steps; whether the check found no fault.
+
+    Raises AwsError, BadMember and NotRegistered.
+    """
+    if not bot:
+        raise NotRegistered("which bot? `make register BOT=<its name on Poe>`")
+    deployed = outputs(stack)
+    url = urljoin(deployed.function_url, served.path)
+    key = SecretStore(deployed.secret_arn).access_key(served.key_name)
+    settings = asyncio.run(_settings(url, key))
+    poe = Poe(bot, key, url)
+    poe.ask("update_settings", settings)
+    print(f"Poe has the settings of {bot}: {_summary(settings)}")
+    poe.ask("fetch_settings")
+    print(f"Poe reaches {bot} at the URL in its form.")
+    print(f"\nChecking {url}")
+    kept = check.run(url, key)
+    print(f"\n{bot} is registered{'' if kept else ', but the check found what is broken'}.")
+    return kept
+
+
+async def _settings(url: str, key: str) -> dict[str, Any]:
+    """The live bot's settings, if Poe would take them. Raises NotRegistered."""
+    async with Conversation(url, key) as conversation:
+        try:
+            settings = await conversation.settings()
+            parse_settings(settings)
+        except Refused as error:
+            raise NotRegistered(f"the bot refuses to tell its settings: {error}") from None
+        except BadSettings as error:
+            raise NotRegistered(f"Poe would refuse the bot's settings: {error}") from None
+        except (NotAnswering, httpx.HTTPError) as error:
+            raise NotRegistered(f"the bot cannot be asked: {one_line(str(error))}") from None
+    return settings
+
+
+def _summary(settings: Mapping[str, Any]) -> str:
+    calls = settings.get("server_bot_dependencies") or {}
+    named = ", ".join(f"{name} × {count}" for name, count in calls.items())
+    return f"it calls {named or 'no other bot'}"
+
+
+class Poe:
+    """What Poe lets a bot's owner do with the key in the URL. Nothing here tells the key."""
+
+    def __init__(self, bot: str, key: str, url: str) -> None:
+        self._bot, self._key, self._url = bot, key, url
+
+    def ask(self, action: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Raises NotRegistered with Poe's answer, if that is no yes."""
+        address = f"{POE}{action}/{quote(self._bot, safe='')}/{self._key}/{PROTOCOL_VERSION}"
+        try:
+            answer = httpx.post(address, json=settings, timeout=POE_SECONDS)
+        except httpx.HTTPError as error:
+            raise NotRegistered(f"Poe cannot be asked: {self.discreet(str(error))}") from None
+        if answer.status_code != httpx.codes.OK:
+            said = f"status {answer.status_code}: {self.discreet(answer.text)}"
+            raise NotRegistered(f"Poe refuses {action}, {said}\n{self._cure(action)}")
+
+    def discreet(self, text: str) -> str:
+        """`text` for one line of a terminal, without the key."""
+        return one_line(text.replace(self._key, "<the key>"))
+
+    def _cure(self, action: str) -> str:
+        if action == "update_settings":
+            return (
+                f"Is {self._bot} its name, and is the key of its form the one of `make set-key`?\n"
+                f"A bot that is not there yet: create it at {CREATE} with the URL {self._url}"
+            )
+        return (
+            "The settings are pushed, but Poe could not fetch them from the bot: does the URL in "
+            f"its form say {self._url} ?"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What a conversation looks like in a terminal, and through a pipe."""
+
+import os
+from typing import TextIO
+
+from commands.terminal.text import harmless
+from poe.client.turn import Event, Turn
+
+_DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
+
+
+class Screen:
+    """Prints answers to `out` as they arrive; all else is `notes`, which a pipe leaves out."""
+
+    def __init__(self, out: TextIO, notes: TextIO, *, raw: bool) -> None:
+        self._out = out
+        self._notes = notes
+        self._raw = raw
+        self._colours = notes.isatty() and "NO_COLOR" not in os.environ
+        self._in_line = False
+
+    def event(self, event: Event) -> None:
+        """Print what Poe would show of an event at once: its text."""
+        if self._raw:
+            self._print(f"{event.seconds:8.3f} s  {event.name:<16} {event.data}\n")
+            return
+        if event.name == "replace_response" and self._in_line:
+            self._end_line()
+            self._dim("(replaced by)")
+        if event.name in ("text", "replace_response"):
+            self._print(str((event.fields or {}).get("text", "")))
+
+    def turn(self, turn: Turn) -> None:
+        """Print what is known at the end of an answer."""
+        self._end_line()
+        for file in turn.files:
+            self._dim(f"file: {file.get('name')} ({file.get('content_type')}) {file.get('url')}")
+        for reply in turn.suggested_replies:
+            self._dim(f"suggested reply: {reply}")
+        if turn.error is not None:
+            self.failure(turn.error)
+        for promise in turn.broken:
+            self.failure(f"broken promise: {promise}")
+        self._dim(summary(turn))
+
+    def failure(self, text: str) -> None:
+        self._end_line()
+        self._note(f"error: {text}", _RED)
+
+    def introduction(self, text: str) -> None:
+        if text:
+            self._dim(text)
+
+    def stopped(self) -> None:
+        self._end_line()
+        self._dim("(stopped)")
+
+    def _dim(self, text: str) -> None:
+        self._note(text, _DIM)
+
+    def _note(self, text: str, colour: str) -> None:
+        shown = harmless(text)
+        line = f"{colour}{shown}{_PLAIN}" if self._colours else shown
+        print(line, file=self._notes, flush=True)
+
+    def _print(self, text: str) -> None:
+        shown = harmless(text)
+        print(shown, end="", file=self._out, flush=True)
+        if shown:
+            self._in_line = not shown.endswith("\n")
+
+    def _end_line(self) -> None:
+        if self._in_line:
+            self._print("\n")
+
+
+def summary(turn: Turn) -> str:
+    """Time to the first event, number of events and time in all, in one line."""
+    count = f"{len(turn.events)} event{'' if len(turn.events) == 1 else 's'}"
+    first = f"first event {turn.events[0].seconds * 1000:.0f} ms · " if turn.events else ""
+    return f"{first}{count} · {turn.seconds:.2f} s"

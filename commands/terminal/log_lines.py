@@ -1,0 +1,107 @@
+"""What `make run` and `make logs` show of a function's log: a line for people from each line for
+machines."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from commands.terminal.text import harmless
+
+
+class Lines:
+    """Takes every line of the function and of Lambda, and says what a developer wants to know."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._shows_failed_starts = True
+
+    def __call__(self, line: str, at: datetime | None = None) -> None:
+        """`at`: when the line was written, in local time; now, if it comes at once."""
+        record = _json_object(line)
+        if line.startswith(_LAMBDAS_OWN):
+            text = _of_lambda(line)
+        elif str(record.get("type", "")).startswith("platform."):
+            text = _of_platform(record)
+        elif record.keys() >= _INVOCATION:
+            text = _invocation(record)
+        elif "message" in record:
+            text = self._message(record)
+        else:
+            self._say(harmless(line))
+            return
+        if text:
+            self._say(f"{at or datetime.now():%H:%M:%S}  {harmless(text)}")
+
+    @contextmanager
+    def without_failed_starts(self) -> Iterator[None]:
+        """For a start whose failure is told in another way."""
+        self._shows_failed_starts = False
+        try:
+            yield
+        finally:
+            self._shows_failed_starts = True
+
+    def _message(self, record: dict[str, Any]) -> str:
+        if record.get("level") == "FATAL" and not self._shows_failed_starts:
+            return ""
+        text = f"{record.get('level', '')} {record['message']}"
+        places = [place for place in record.get("stackTrace", []) if "/handler/" in place]
+        if "errorType" in record:
+            text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
+        return text
+
+
+# What the line about an invocation has; a bot's own lines may have some of it.
+_INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
+_LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
+
+
+def _of_lambda(line: str) -> str:
+    """Of Lambda's own lines only what the function cannot know: cold starts and violent ends."""
+    fields = dict(field.split(": ", 1) for field in line.split("\t") if ": " in field)
+    if not line.startswith("REPORT"):
+        return ""
+    if "Status" in fields:
+        return f"the invocation ended with status {fields['Status']}"
+    if "Init Duration" in fields:
+        return f"cold start in {_milliseconds(float(fields['Init Duration'].split()[0]))}"
+    return ""
+
+
+def _of_platform(record: dict[str, Any]) -> str:
+    """The same of Lambda's own lines as JSON (AWS, "Lambda Telemetry API Event schema
+    reference")."""
+    kind, facts = record["type"].removeprefix("platform."), record.get("record", {})
+    status = facts.get("status", "success")
+    if kind == "report" and status != "success":
+        return f"the invocation ended with status {status}"
+    if kind == "initReport" and status != "success":
+        return f"the start ended with status {status}"
+    if kind == "report" and "initDurationMs" in facts.get("metrics", {}):
+        return f"cold start in {_milliseconds(facts['metrics']['initDurationMs'])}"
+    return ""
+
+
+def _invocation(record: dict[str, Any]) -> str:
+    facts = [f"{record['type']}: {record['outcome'].replace('_', ' ')}"]
+    if record["cold_start"]:
+        facts.append("cold start")
+    if "FirstEventTime" in record:
+        facts.append(f"first event after {_milliseconds(record['FirstEventTime'])}")
+    if record["events"]:
+        facts.append(f"{record['events']} events")
+    return ", ".join([*facts, _milliseconds(record["duration_ms"])])
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f} ms"

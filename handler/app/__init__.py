@@ -1,0 +1,1 @@
+"""Poe's side: the bots as an ASGI app."""

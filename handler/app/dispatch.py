@@ -1,0 +1,247 @@
+"""Bot and key → the ASGI app: the guard, then `query`, or fastapi_poe's own app for the rest."""
+
+import importlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Protocol
+
+import fastapi_poe as fp
+from fastapi import FastAPI
+
+from handler.app import answer, guard
+from handler.app.guard import Refusal
+from handler.log import lines
+from handler.secret import members as access_key
+from handler.secret.cache import CachedSecret, Members
+from handler.secret.reader import ARN_VARIABLE, SecretUnreadable
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# A person's key, which fastapi_poe would take for an access key.
+POE_API_KEY = "POE_API_KEY"
+
+logger = logging.getLogger(__name__)
+
+
+class Secret(Protocol):
+    """Where the key is kept: `secrets_manager.SecretReader`."""
+
+    arn: str
+
+    def text(self) -> str: ...
+    def fresh_text(self) -> str: ...
+
+
+class BadBot(Exception):
+    """`handler/bot.py` cannot be served; the text says why and what to write instead."""
+
+
+class App:
+    """`bots` on different paths, each with its access key."""
+
+    def __init__(self, bots: Sequence[fp.PoeBot], secret: CachedSecret | None = None) -> None:
+        self._bots = {bot.path: bot for bot in bots}
+        self._secret = secret
+        for bot in bots:
+            # On the object: fastapi_poe calls it there for every exception that a bot raises.
+            bot.error_event = _discreet(bot.error_event)  # type: ignore[method-assign]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await _lifespan(receive, send)
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._rest(scope, receive, send)
+        try:
+            await self._post(self._bot(scope), scope, receive, send)
+        except Refusal as refusal:
+            scope.get("state", {})["poe.refused"] = refusal.status
+            await _refuse(refusal, send)
+
+    def _bot(self, scope: Scope) -> fp.PoeBot:
+        # Not left to FastAPI: its router knows more spellings of a path, and no guard.
+        bot = self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        if bot is None:
+            raise Refusal(404, "no bot lives at this path")
+        return bot
+
+    async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(bot, scope)
+        key = bot.access_key or ""
+        body = await guard.read_body(scope["headers"], receive)
+        document = guard.parse(body)
+        scope.get("state", {})["poe.type"] = document["type"]
+        document |= {"access_key": key, "api_key": key}
+        request = guard.validate(document)
+        if isinstance(request, fp.QueryRequest):
+            await answer.answer(bot, request, scope, _replay(body, receive), send)
+        else:
+            cleaned = json.dumps(document).encode()
+            await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
+
+    async def _authorize(self, bot: fp.PoeBot, scope: Scope) -> None:
+        """Raise `Refusal` unless the request has the key, as it is now."""
+        if self._secret is None:
+            return guard.check_key(scope["headers"], bot.access_key or "")
+        failures = self._secret.failures
+        await self._secret.freshen()
+        try:
+            guard.check_key(scope["headers"], bot.access_key or "")
+        except Refusal:
+            if not await self._secret.read_again():
+                raise
+            guard.check_key(scope["headers"], bot.access_key or "")
+        finally:
+            scope.get("state", {})["poe.secret_read_failures"] = self._secret.failures - failures
+
+    @cached_property
+    def _rest(self) -> FastAPI:
+        """Built at its first use: a query, which is what most starts are for, never needs it."""
+        with _no_settings_sync(self._bots.values()):
+            # No OpenAPI document: it would tell the world more than that a bot lives here.
+            return fp.make_app([*self._bots.values()], app=FastAPI(openapi_url=None))
+
+
+def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
+    """The app of `handler/bot.py`, with its key from the secret or, without one, from `environ`.
+    The secret's members are in `environ` before the bot is imported.
+
+    Raises `BadBot`, `BadKey`, `SecretUnreadable`, and whatever importing the bot does.
+    """
+    members: dict[str, str] = {}
+    if secret:
+        members = access_key.parse_members(secret.text(), secret.arn)
+        environ.update(members)
+    if environ.pop(POE_API_KEY, None):
+        logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
+    bots = _bots(importlib.import_module("handler.bot"))
+    if len(bots) == 1 and bots[0].access_key is None:
+        bots[0].access_key = _key(environ)
+    for bot in bots:
+        if bot.access_key is None:
+            raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
+        bot.access_key = _checked(bot, bot.access_key)
+    return App(bots, _followed(bots, secret, members) if secret else None)
+
+
+def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
+    """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
+    its members gets that member's new value."""
+    names = {value.strip(): name for name, value in members.items()}
+    names[members[access_key.KEY]] = access_key.KEY  # whichever other member equals it today
+    sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
+
+    def read() -> Members:
+        return access_key.parse_members(secret.fresh_text(), secret.arn)
+
+    def follow(members: Members) -> None:
+        # All are looked at before any changes.
+        keys = [(bot, _checked(bot, members[name])) for bot, name in sources if name in members]
+        for bot, key in keys:
+            bot.access_key = key
+
+    return CachedSecret(read, follow, telling=(access_key.BadKey, SecretUnreadable))
+
+
+def _checked(bot: fp.PoeBot, key: str) -> str:
+    return access_key.check_key(key, f"the bot on path {bot.path}")
+
+
+def _key(environ: MutableMapping[str, str]) -> str:
+    key = environ.get(access_key.KEY)
+    if key is None:
+        raise access_key.BadKey(
+            f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {access_key.KEY}"
+        )
+    return access_key.check_key(key, access_key.KEY)
+
+
+def _bots(module: Any) -> list[fp.PoeBot]:
+    bot = getattr(module, "bot", None)
+    bots = [bot] if isinstance(bot, fp.PoeBot) else bot
+    if (
+        not isinstance(bots, Sequence)
+        or not bots
+        or not all(isinstance(bot, fp.PoeBot) for bot in bots)
+    ):
+        raise BadBot(
+            "handler/bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them"
+        )
+    paths = [bot.path for bot in bots]
+    for path in paths:
+        if not path.startswith("/"):
+            raise BadBot(f"a bot's path has to begin with a slash: {path!r}")
+        if paths.count(path) > 1:
+            raise BadBot(f"two bots have the path {path}: give each its own path=…")
+    return [*bots]
+
+
+@contextmanager
+def _no_settings_sync(bots: Sequence[fp.PoeBot] | Any) -> Iterator[None]:
+    """Keep `make_app` from calling Poe, as it does for a bot with a name, and from warning that
+    it did not: `make register` pushes what is deployed."""
+    names = [(bot, bot.bot_name) for bot in bots]
+    fastapi_poe_logger = logging.getLogger("uvicorn.default")
+    fastapi_poe_logger.disabled = True
+    try:
+        for bot, _ in names:
+            bot.bot_name = None
+        yield
+    finally:
+        fastapi_poe_logger.disabled = False
+        for bot, name in names:
+            bot.bot_name = name
+
+
+def _discreet(error_event: Callable[..., Any]) -> Callable[..., Any]:
+    """`PoeBot.error_event`, which tells Poe of an exception no more than what to look for in the
+    log: an exception's text can hold a key or another user's message."""
+
+    def discreet(text: str | None = None, *, raw_response: object = None, **more: Any) -> Any:
+        if isinstance(raw_response, BaseException):
+            raw_response = f"{type(raw_response).__name__}, request {lines.request_id.get()}"
+        return error_event(text, raw_response=raw_response, **more)
+
+    return discreet
+
+
+def _authorized(scope: Scope, key: str) -> Scope:
+    # The guard lets `bearer` pass, fastapi_poe only `Bearer`.
+    others = [header for header in scope["headers"] if header[0] != b"authorization"]
+    return {**scope, "headers": [*others, (b"authorization", b"Bearer " + key.encode())]}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """`receive` with a body in front that was already taken from it."""
+    bodies = [body]
+
+    async def replay() -> Message:
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        return await receive()
+
+    return replay
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": refusal.status,
+            "headers": refusal.headers,
+        }
+    )
+    await send({"type": "http.response.body", "body": refusal.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,1 @@
+"""Lambda's side: the Runtime API's loop, and one invocation as one ASGI request."""

@@ -1,0 +1,161 @@
+"""One invocation as one ASGI request: the event becomes scope and body, every message bytes.
+
+Mangum knows a Function URL's events and headers; it collects a whole body before it returns, so
+the cycle of receive and send is our own. Source: the ASGI specification, HTTP & WebSocket, 2.x.
+"""
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from mangum.handlers import HTTPGateway
+from mangum.types import LambdaConfig, LambdaContext
+
+from handler.runtime import wire
+from handler.runtime.wire import BadEvent, Failure
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODYLESS_STATUS = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
+# Function URLs have been seen to hold a head, or a first small piece of body, until more follows;
+# Poe counts 5 s to the first byte. A comment is no event (HTML standard, 9.2.6).
+FIRST_COMMENT = b":\r\n\r\n"
+MANGUM_CONFIG: LambdaConfig = {
+    "api_gateway_base_path": "/",
+    "text_mime_types": [],
+    "exclude_headers": [],
+}
+
+
+class UnexpectedMessage(Exception):
+    """An ASGI message that the state does not allow. It changed nothing."""
+
+
+class State(enum.Enum):
+    """How far the response is.
+
+    * REQUEST: nothing is sent; a failure can still be reported as one.
+    * RESPONSE: the head is out; only trailers can tell of a failure.
+    * DISCARD: a response without a body is out, whole; a body that the app still sends is dropped.
+    * COMPLETE: the last byte is out; what fails now is logged.
+    """
+
+    REQUEST = enum.auto()
+    RESPONSE = enum.auto()
+    DISCARD = enum.auto()
+    COMPLETE = enum.auto()
+
+
+class Stream(Protocol):
+    """Where the bytes go: `runtime_api.ResponseStream`, or a list in a test."""
+
+    size: int  # bytes written
+
+    @property
+    def paused(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def end(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
+    def fail_now(self, failure: Failure) -> None: ...
+    async def accepted(self) -> bool: ...
+
+
+class Cycle:
+    """One request and its response.
+
+    `event` is a Function URL's (see `wire.parse_event`), `state` the request's own copy of the
+    lifespan's, `open_stream` is called once, when the app starts its response. Raises `BadEvent`
+    for an event that Mangum cannot read.
+    """
+
+    def __init__(
+        self,
+        event: dict[str, Any],
+        context: LambdaContext,
+        state: dict[str, Any],
+        open_stream: Callable[[], Awaitable[Stream]],
+    ) -> None:
+        self._gateway = HTTPGateway(event, context, MANGUM_CONFIG)
+        try:
+            self.scope: Scope = self._gateway.scope
+            self._body: bytes | None = self._gateway.body
+        except Exception as error:
+            raise BadEvent("the event's request is malformed") from error
+        self.scope["state"] = state
+        self.state = State.REQUEST
+        self.stream: Stream | None = None  # once the response has begun
+        self.status = 0
+        self._open_stream = open_stream
+        self._completed = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        # Block until the response is complete: sse-starlette takes a disconnect as "stop now",
+        # and asks again and again while it gets empty requests.
+        await self._completed.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        kind, state = message["type"], self.state
+        if kind == "http.response.body" and state is State.RESPONSE:  # first: it is every event
+            stream, body = self.stream, message.get("body", b"")
+            assert stream, "opened when the response began"
+            if body:
+                stream.write(bytes(body))
+                if stream.paused:
+                    await stream.drain()
+            if not message.get("more_body", False):
+                stream.end()
+                self._complete()
+        elif kind == "http.response.start" and state is State.REQUEST:
+            await self._start(message)
+        elif kind == "http.response.body" and state is State.DISCARD:
+            if not message.get("more_body", False):
+                self._complete()
+        else:
+            raise UnexpectedMessage(f"{kind} is not allowed while {state.name}")
+
+    def _complete(self) -> None:
+        self.state = State.COMPLETE
+        self._completed.set()
+
+    async def _start(self, message: Message) -> None:
+        status = message["status"]
+        prelude = self._prelude(status, [*message.get("headers", [])])
+        self.stream = stream = await self._open_stream()
+        self.state, self.status = State.RESPONSE, status
+        # Each in a write, and so in a frame, of its own: some fronts wait for the next one when
+        # the NULs and the first bytes of the body come together.
+        stream.write(prelude)
+        stream.write(wire.PRELUDE_END)
+        if self.scope["method"] == "HEAD" or status in BODYLESS_STATUS:
+            stream.end()
+            self.state = State.DISCARD
+        elif _is_event_stream(message):
+            stream.write(FIRST_COMMENT)
+
+    def _prelude(self, status: int, headers: list[Any]) -> bytes:
+        # ASGI's values are latin-1, as HTTP's are; Mangum reads them as UTF-8.
+        decoded = [[name, bytes(value).decode("latin-1").encode()] for name, value in headers]
+        response = self._gateway({"status": status, "headers": decoded, "body": b""})
+        out = dict(response.get("headers", {}))
+        if not any(name.lower() == b"content-type" for name, _ in headers):
+            out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
+        return wire.encode_prelude(status, out, response.get("cookies"))
+
+
+def _is_event_stream(message: Message) -> bool:
+    headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", [])}
+    return (
+        headers.get(b"content-type", b"").startswith(b"text/event-stream")
+        and b"content-encoding" not in headers
+        and b"content-length" not in headers  # which the comment would make untrue
+    )

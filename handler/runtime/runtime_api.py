@@ -1,0 +1,186 @@
+"""The Runtime API's client: an invocation is answered on the connection that it came on.
+
+A streamed answer's connection is closed after it, as AWS wants it; the next one is opened when
+nobody waits. Source: AWS, "Using the Lambda runtime API for custom runtimes" and "Building a custom
+runtime for AWS Lambda".
+"""
+
+import asyncio
+import json
+import logging
+import socket
+
+from handler.runtime import wire
+from handler.runtime.http1 import LAST_WORD_SECONDS, Connection, Reply, encode_request
+from handler.runtime.wire import Failure, Headers, Invocation
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED = 202
+# Seconds between the attempts at `next`; after the last one the process gives its place up.
+NEXT_RETRIES = (0.05, 0.2, 0.5, 1.0)
+
+
+class RuntimeAPIError(Exception):
+    """The Runtime API cannot be used any more: the process has to be replaced."""
+
+
+class ResponseStream:
+    """One invocation's streamed answer. Bytes leave as they are written, a frame for each write.
+
+    `head` is the request's; it goes out together with the first frame, which is known at once.
+    """
+
+    def __init__(self, connection: Connection, head: bytes) -> None:
+        self._connection = connection
+        self._head = head  # until it is out
+        self.size = 0  # bytes of body so far, prelude included
+
+    def write(self, data: bytes) -> None:
+        """`data` is not empty. Raises `ConnectionError` when nobody takes the answer any more."""
+        self.size += len(data)
+        frame = wire.encode_chunk(data)
+        self._connection.write(self._with_head(frame) if self._head else frame)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the other side lags behind, so that whoever writes has to `drain`."""
+        return self._connection.paused
+
+    async def drain(self) -> None:
+        await self._connection.drain()
+
+    def end(self) -> None:
+        self._connection.write(self._with_head(wire.LAST_CHUNK))
+
+    def fail(self, failure: Failure) -> None:
+        """End a body that cannot be completed: the trailers mark the invocation as failed."""
+        self._connection.write(self._with_head(wire.encode_last_chunk(failure.trailers)))
+
+    def fail_now(self, failure: Failure) -> None:
+        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
+        self._connection.write_now(self._with_head(wire.encode_last_chunk(failure.trailers)))
+
+    def _with_head(self, frame: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return head + frame
+
+    async def accepted(self) -> bool:
+        """Wait for the answer to the whole; anything but 202 is logged."""
+        try:
+            return _is_accepted("response", await self._connection.reply())
+        finally:
+            self._connection.close()
+
+
+class RuntimeAPI:
+    """`address`: `host:port`, perhaps with a path after it, as `AWS_LAMBDA_RUNTIME_API` has it."""
+
+    def __init__(self, address: str) -> None:
+        authority, _, prefix = address.partition("/")
+        self._authority = authority
+        self._host, _, port = authority.rpartition(":")
+        if not self._host or not port.isdecimal():
+            self._host, port = authority, "80"
+        self._port = int(port)
+        self._base = f"{'/' + prefix.strip('/') if prefix else ''}/{wire.API_VERSION}/runtime"
+        self._idle: Connection | None = None  # nothing is under way on it
+
+    async def next(self) -> Invocation:
+        """Block until there is an invocation. Raises `RuntimeAPIError` when none can be had."""
+        for delay in (*NEXT_RETRIES, None):
+            try:
+                return await self._next()
+            except (OSError, ValueError) as error:
+                logger.warning("`next` failed: %s", error)
+                if delay is None:
+                    raise RuntimeAPIError("`next` fails again and again") from error
+                await asyncio.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _next(self) -> Invocation:
+        # No time limit: the environment may be frozen for as long as nobody calls.
+        reply = await self._ask(self._request("GET", "invocation/next", []))
+        if reply.status != 200:
+            raise ValueError(f"status {reply.status}")
+        return Invocation.parse(reply.headers, reply.body)
+
+    async def stream(self, invocation: Invocation) -> ResponseStream:
+        """Begin a streamed answer. Raises `OSError` when the Runtime API cannot be reached."""
+        head = [
+            (wire.RESPONSE_MODE, "streaming"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Type", wire.INTEGRATION_RESPONSE),
+            ("Trailer", f"{wire.ERROR_TYPE}, {wire.ERROR_BODY}"),
+            ("Connection", "close"),
+            *invocation.echo,
+        ]
+        request = self._request("POST", f"invocation/{invocation.request_id}/response", head)
+        return ResponseStream(await self._connection(), request)
+
+    async def respond(self, invocation: Invocation, document: object) -> bool:
+        """Answer with one JSON document, for a caller that is no Function URL."""
+        path = f"invocation/{invocation.request_id}/response"
+        return await self._post(path, json.dumps(document).encode(), invocation.echo)
+
+    async def fail(self, invocation: Invocation, failure: Failure) -> bool:
+        """Report an invocation that failed before anything of its answer was sent."""
+        return await self._post(*_error(invocation, failure))
+
+    def fail_now(self, invocation: Invocation, failure: Failure) -> None:
+        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
+        with socket.create_connection((self._host, self._port), LAST_WORD_SECONDS) as own:
+            own.sendall(self._document_request(*_error(invocation, failure)))
+            own.recv(1)
+
+    async def fail_init(self, failure: Failure) -> None:
+        """Report a start that failed; the process ends after it."""
+        await self._post("init/error", failure.document, failure.header)
+
+    async def _post(self, path: str, body: bytes, headers: Headers) -> bool:
+        reply = await self._ask(self._document_request(path, body, headers))
+        return _is_accepted(path.rpartition("/")[2], reply)
+
+    async def _ask(self, request: bytes) -> Reply:
+        connection = await self._connection()
+        try:
+            connection.write(request)
+            reply = await connection.reply()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle = connection
+        return reply
+
+    def _document_request(self, path: str, body: bytes, headers: Headers) -> bytes:
+        head = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        return self._request("POST", path, [*head, *headers], body)
+
+    def _request(self, method: str, path: str, headers: Headers, body: bytes = b"") -> bytes:
+        head = [("Host", self._authority), ("User-Agent", "poe-bot-lambda"), *headers]
+        return encode_request(method, f"{self._base}/{path}", head, body)
+
+    async def _connection(self) -> Connection:
+        """The idle one, for whoever asked; a new one where that was closed."""
+        idle, self._idle = self._idle, None
+        if idle and idle.usable:
+            return idle
+        if idle:
+            idle.close()
+        # asyncio sets TCP_NODELAY: a frame never waits for the one after it.
+        _, connection = await asyncio.get_running_loop().create_connection(
+            Connection, self._host, self._port
+        )
+        return connection
+
+
+def _error(invocation: Invocation, failure: Failure) -> tuple[str, bytes, Headers]:
+    """Path, body and headers of an invocation's failure."""
+    path = f"invocation/{invocation.request_id}/error"
+    return path, failure.document, [*failure.header, *invocation.echo]
+
+
+def _is_accepted(call: str, reply: Reply) -> bool:
+    if reply.status != ACCEPTED:
+        logger.error("the Runtime API answered %d to `%s`", reply.status, call)
+    return reply.status == ACCEPTED

@@ -1,0 +1,1 @@
+"""The secret: its members, and how it is read."""

@@ -1,0 +1,257 @@
+"""A signed call of Secrets Manager's API, by hand.
+
+Importing boto3 would cost more than the rest of a cold start. Sources: AWS, "Create a signed AWS
+API request" (Signature Version 4); AWS SDKs and Tools Reference Guide, for the variables.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import importlib.util
+import socket
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+TIMEOUT = 2.5  # seconds, for each step: to connect, to agree on TLS, to get an answer
+SERVICE = "secretsmanager"
+DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
+# Made by the package's build: certifi's authorities, a file for each.
+CERTIFICATES = Path(__file__).parents[2] / "certificates"
+
+
+class BadVariable(Exception):
+    """The text says which variable is missing or wrong, and not what it holds."""
+
+
+class Credentials(NamedTuple):
+    access_key_id: str
+    secret_access_key: str
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id}, …)"
+
+
+def signed_headers(
+    endpoint: SplitResult,
+    region: str,
+    target: str,
+    body: bytes,
+    credentials: Credentials,
+    now: datetime,
+) -> dict[str, str]:
+    """The headers of a Secrets Manager call, signed (Signature Version 4). `now` is in UTC."""
+    timestamp = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {
+        "content-type": "application/x-amz-json-1.1",
+        "host": _host(endpoint),
+        "x-amz-date": timestamp,
+        "x-amz-target": target,
+    }
+    if credentials.session_token:
+        headers["x-amz-security-token"] = credentials.session_token
+    names = sorted(headers)
+    canonical_request = [
+        "POST",
+        quote(endpoint.path or "/", safe="/~"),
+        "",  # the query
+        *(f"{name}:{headers[name]}" for name in names),
+        "",
+        ";".join(names),
+        hashlib.sha256(body).hexdigest(),
+    ]
+    digest = hashlib.sha256("\n".join(canonical_request).encode()).hexdigest()
+    scope = f"{timestamp[:8]}/{region}/{SERVICE}/aws4_request"
+    key = _signing_key(credentials.secret_access_key, scope)
+    signature = _hmac(key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{digest}").hex()
+    return {
+        **headers,
+        "authorization": f"AWS4-HMAC-SHA256 Credential={credentials.access_key_id}/{scope}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature}",
+    }
+
+
+def _signing_key(secret: str, scope: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = _hmac(key, part)
+    return key
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
+
+
+def _host(url: SplitResult) -> str:
+    """The Host header: no user, no port that goes without saying."""
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    usual = {"http": 80, "https": 443}[url.scheme]
+    return host if url.port in (None, usual) else f"{host}:{url.port}"
+
+
+class Call(NamedTuple):
+    """One question, that can be asked again; the environment was looked at once."""
+
+    endpoint: SplitResult
+    region: str
+    target: str
+    body: bytes
+    credentials: Credentials
+    proxy: SplitResult | None
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def prepare(cls, target: str, region: str, body: bytes, environ: Mapping[str, str]) -> Self:
+        """`region` may be empty: then it is the function's. Raises `BadVariable`."""
+        region = region or environ.get("AWS_REGION", "")
+        if not region:
+            raise BadVariable("AWS_REGION is not set")
+        endpoint = _endpoint(region, environ)
+        return cls(
+            endpoint,
+            region,
+            target,
+            body,
+            _credentials(environ),
+            _proxy(endpoint, environ),
+            _tls(environ) if endpoint.scheme == "https" else None,
+        )
+
+    def ask(self) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises `OSError` and `HTTPException`."""
+        now = datetime.now(UTC)
+        headers = signed_headers(
+            self.endpoint, self.region, self.target, self.body, self.credentials, now
+        )
+        target, proxy_headers = self._target()
+        connection = self._connection()
+        try:
+            connection.request("POST", target, self.body, headers | proxy_headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Open, or to be opened by its first request."""
+        if self.tls is None:
+            first = self.proxy or self.endpoint
+            return http.client.HTTPConnection(*_place(first, 80), timeout=TIMEOUT)
+        if self.proxy is None:
+            place = _place(self.endpoint, 443)
+            direct = http.client.HTTPSConnection(*place, timeout=TIMEOUT, context=self.tls)
+            direct.sock = _secured(self.tls, *place)
+            return direct
+        tunnel = http.client.HTTPSConnection(
+            *_place(self.proxy, 80), timeout=TIMEOUT, context=self.tls
+        )
+        tunnel.set_tunnel(*_place(self.endpoint, 443), _authorization(self.proxy))
+        return tunnel
+
+    def _target(self) -> tuple[str, dict[str, str]]:
+        """The request line's target, and headers for a proxy that reads it (RFC 9112, 3.2.2)."""
+        path = self.endpoint.path or "/"
+        if self.proxy is None or self.tls:
+            return path, {}
+        return f"http://{_host(self.endpoint)}{path}", _authorization(self.proxy)
+
+
+def _secured(tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
+    # A host's name as bytes is not encoded: the codec for that and its tables take 2 ms to import,
+    # and 0.4 MB. The name is ASCII, see `_address`.
+    name = host.encode()
+    plain = socket.create_connection((name, port), TIMEOUT)  # type: ignore[arg-type]
+    return tls.wrap_socket(plain, server_hostname=name)  # which closes it if that fails
+
+
+def _place(url: SplitResult, usual_port: int) -> tuple[str, int]:
+    return url.hostname or "", url.port or usual_port
+
+
+def _authorization(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def _credentials(environ: Mapping[str, str]) -> Credentials:
+    key_id, secret, token = (
+        environ.get(name, "").strip()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    )
+    if not key_id or not secret:
+        raise BadVariable("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
+    if not _is_plain(key_id + secret + token):
+        raise BadVariable("AWS_ACCESS_KEY_ID, …SECRET… or …TOKEN has characters that none has")
+    return Credentials(key_id, secret, token)
+
+
+def _endpoint(region: str, environ: Mapping[str, str]) -> SplitResult:
+    for name in ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"):
+        if environ.get(name):
+            return _address(name, environ[name], "http", "https")
+    domain = DOMAINS.get(region.partition("-")[0], "amazonaws.com")
+    return _address("AWS_REGION", f"https://secretsmanager.{region}.{domain}/", "https")
+
+
+def _proxy(endpoint: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
+    lower = f"{endpoint.scheme}_proxy"
+    name = lower if environ.get(lower) else lower.upper()
+    url = environ.get(name)
+    if not url:
+        return None
+    if _bypasses(endpoint, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
+        return None
+    return _address(name, url if "//" in url else f"http://{url}", "http")
+
+
+def _bypasses(endpoint: SplitResult, no_proxy: str) -> bool:
+    """Whether `no_proxy` (`*`, or names with commas between) covers the endpoint. A name covers
+    its subdomains."""
+    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",")]
+    endings = tuple(f".{name}" for name in names if name)
+    places = (f".{endpoint.hostname}", f".{_host(endpoint)}")
+    return "*" in names or any(place.endswith(endings) for place in places)
+
+
+def _address(variable: str, url: str, *schemes: str) -> SplitResult:
+    try:
+        address = urlsplit(url)
+        if address.scheme in schemes and address.hostname and _is_plain(url) and address.port != 0:
+            return address
+    except ValueError:  # the port, or a bracket
+        pass
+    raise BadVariable(f"{variable} is no {' or '.join(schemes)} address")
+
+
+def _is_plain(text: str) -> bool:
+    """Whether `text` can stand in a request's head."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    names = [name for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE") if environ.get(name)]
+    if not names and CERTIFICATES.is_dir():
+        # A file is read and parsed whole, 15 ms; of a directory only the one that is asked for.
+        return ssl.create_default_context(capath=CERTIFICATES)
+    bundle = environ[names[0]] if names else _public_authorities()
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except OSError:
+        raise BadVariable(
+            f"{names[0] if names else 'certifi'} names no file of certificates: {bundle}"
+        ) from None
+
+
+def _public_authorities() -> str:
+    # Lambda's own OpenSSL may know none. Importing certifi, which httpx brings, costs 20 ms.
+    spec = importlib.util.find_spec("certifi")
+    if spec is None or spec.origin is None:
+        raise BadVariable("the package certifi is missing, run `make deploy`")
+    return str(Path(spec.origin).with_name("cacert.pem"))

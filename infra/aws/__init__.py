@@ -1,0 +1,1 @@
+"""AWS as it is: what a deployment finds there, and what it left."""

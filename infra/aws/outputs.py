@@ -1,0 +1,70 @@
+"""What a deployed stack says of itself."""
+
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from infra.aws.client import AwsError, client, explained
+from infra.stack.names import DEFAULT_STACK, FUNCTION_URL, LOG_GROUP, SECRET_ARN
+
+__all__ = ["DEFAULT_STACK", "AwsError", "Outputs", "Unfinished", "function_name", "outputs"]
+
+
+class Unfinished(AwsError):
+    """The stack is there, but its deployment never came through."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    function_url: str  # https://….lambda-url.<region>.on.aws/
+    secret_arn: str
+    log_group: str  # its name
+
+
+def outputs(stack: str = DEFAULT_STACK) -> Outputs:
+    """Ask CloudFormation (AWS_ENDPOINT_URL is honoured) for the stack's outputs.
+
+    Raises AwsError where there is no such stack, or no way to AWS.
+    """
+    with explained():
+        described = _describe(stack)
+    values = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
+    try:
+        return Outputs(values[FUNCTION_URL], values[SECRET_ARN], values[LOG_GROUP])
+    except KeyError:
+        status = described["StackStatus"]
+        raise Unfinished(
+            f"the stack {stack} is {status} and has no outputs: run `make deploy`"
+        ) from None
+
+
+def function_name(stack: str) -> str | None:
+    """The stack's function; None without one, or without a stack. Raises AwsError."""
+    with explained():
+        try:
+            found = client("cloudformation").list_stack_resources(StackName=stack)
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            return None
+    for each in found["StackResourceSummaries"]:
+        if each["ResourceType"] == "AWS::Lambda::Function":
+            return each.get("PhysicalResourceId")  # type: ignore[no-any-return]
+    return None
+
+
+def _describe(stack: str) -> dict:  # type: ignore[type-arg]  # boto3's
+    cloudformation = client("cloudformation")
+    try:
+        stacks = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        raise AwsError(_missing(stack, cloudformation.meta.region_name)) from None
+    if not stacks:
+        raise AwsError(_missing(stack, cloudformation.meta.region_name))
+    return stacks[0]  # type: ignore[no-any-return]
+
+
+def _missing(stack: str, region: str) -> str:
+    return f"there is no stack {stack} in {region}: run `make deploy` first, or set AWS_REGION"

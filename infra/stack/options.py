@@ -1,0 +1,146 @@
+"""What can be chosen about a deployment: the CDK's context, checked before anything is made.
+
+Values come from cdk.json as JSON, from `-c name=value` as text.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from infra.package.target import Target, configured_python
+from infra.stack.names import DEFAULT_STACK
+
+POES_LIMIT_S = 600  # Poe cuts an answer there
+
+# CloudWatch Logs API reference, PutRetentionPolicy.
+RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+)  # fmt: skip
+
+LAMBDAS_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+class ContextError(Exception):
+    """One line: which value will not do, and what would."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every choice with its default; the README's table has the same rows."""
+
+    stack: str = DEFAULT_STACK
+    memory: int = 512  # MB, chosen from the curve in bench/results.md
+    timeout: int = 615  # seconds
+    arch: str = "arm64"
+    python: str = ""  # empty: cdk.json's
+    streaming: bool = True
+    reserved_concurrency: int | None = None
+    log_retention_days: int = 30
+    alarm_email: str | None = None
+    dashboard: bool = False
+    tracing: bool = False
+    bot_name: str | None = None
+    bot_file: str | None = None
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Self:
+        """Take what is ours from a context that holds the CDK's own values, too.
+
+        Raises ContextError.
+        """
+        given = {name: value for name, value in context.items() if _NAME.fullmatch(name)}
+        for name in given:
+            if name not in _CHECKS:
+                raise ContextError(_unknown(name))
+        chosen = {name: _CHECKS[name](name, value) for name, value in given.items() if value != ""}
+        return cls(**{"python": configured_python(), **chosen})
+
+    @property
+    def target(self) -> Target:
+        return Target(self.python, self.arch)
+
+
+# Ours are plain words; the CDK's own have colons, slashes or dashes.
+_NAME = re.compile(r"[a-z_]+")
+
+_Check = Callable[[str, Any], Any]
+
+
+def _number(low: int, high: int, why: str = "") -> _Check:
+    def check(name: str, value: Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ContextError(f"{name}={value} will not do: give {low} to {high}{why}")
+        return number
+
+    return check
+
+
+def _one_of(*values: Any, hint: str = "") -> _Check:
+    by_text = {str(value): value for value in values}
+
+    def check(name: str, value: Any) -> Any:
+        if str(value) not in by_text:
+            raise ContextError(f"{name}={value} will not do: give {hint or ', '.join(by_text)}")
+        return by_text[str(value)]
+
+    return check
+
+
+def _text(pattern: str, hint: str) -> _Check:
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+            raise ContextError(f"{name}={value} will not do: give {hint}")
+        return value
+
+    return check
+
+
+def _flag(name: str, value: Any) -> bool:
+    """JSON's true, or the word."""
+    return bool(_one_of("true", "false")(name, str(value).lower()) == "true")
+
+
+def _file(name: str, value: Any) -> str:
+    if not Path(str(value)).is_file():
+        raise ContextError(f"{name}={value} will not do: there is no such file")
+    return str(value)
+
+
+_CHECKS: dict[str, _Check] = {
+    "stack": _text(r"[A-Za-z][A-Za-z0-9-]{0,127}", "letters, digits and dashes, a letter first"),
+    "memory": _number(512, 10240, " MB (with less, a start leaves too little of Poe's 5 s)"),
+    "timeout": _number(10, 900, f" seconds (Poe waits {POES_LIMIT_S})"),
+    "arch": _one_of("arm64", "x86_64"),
+    "python": _one_of(*LAMBDAS_PYTHONS),
+    "streaming": _flag,
+    "reserved_concurrency": _number(1, 100_000, " (conversations at once)"),
+    "log_retention_days": _one_of(*RETENTION_DAYS),
+    "alarm_email": _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
+    "dashboard": _flag,
+    "tracing": _flag,
+    "bot_name": _text(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the bot's name on Poe"),
+    "bot_file": _file,
+}
+assert _CHECKS.keys() == {field.name for field in fields(Options)}
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, _CHECKS, n=1)
+    hint = f"is {close[0]} meant?" if close else f"there are {', '.join(_CHECKS)}"
+    return f"there is no context value {name}: {hint}"
+
+
+def parsed(assignments: list[str]) -> dict[str, str]:
+    """`name=value` texts, as the CDK's own `-c` takes them. Raises ContextError."""
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise ContextError(f"-c {assignment} will not do: give name=value")
+    return dict(assignment.split("=", 1) for assignment in assignments)

@@ -1,0 +1,1 @@
+"""The programs that the project runs: Pythons, Node, the CDK."""

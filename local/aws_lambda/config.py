@@ -1,0 +1,118 @@
+"""What a function is, and the environment variables that its processes get."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from os.path import exists
+from pathlib import Path
+from typing import Literal
+
+from local.aws_lambda.invocation import InitError
+
+ALIAS = "live"
+VERSION = "1"
+ACCOUNT = "123456789012"
+
+RUNTIME_DIR = Path(__file__).with_name("var_runtime")
+"""Stands for /var/runtime."""
+
+_PROBE = "import json, sys; print(json.dumps(sys.version_info[:2]))"
+
+
+@dataclass(frozen=True)
+class FunctionConfig:
+    """One function as Lambda would be told of it. Memory in MB, times in seconds."""
+
+    package: Path
+    """The unpacked deployment package: LAMBDA_TASK_ROOT and the working directory."""
+    python: Path
+    """The interpreter that stands for the managed runtime's."""
+    handler: str = "handler.function.handler"
+    wrapper: str | None = "bootstrap"
+    """AWS_LAMBDA_EXEC_WRAPPER relative to the package; None runs awslambdaric with `handler`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The function's own variables; they may replace Lambda's, credentials for example."""
+    memory_mb: int = 1024
+    timeout_s: float = 615
+    invoke_mode: Literal["RESPONSE_STREAM", "BUFFERED"] = "RESPONSE_STREAM"
+    max_environments: int = 10
+    """One more request at the same time gets 429."""
+    idle_s: float = 300
+    init_timeout_s: float = 10
+    region: str = "us-east-1"
+    name: str = "poe-bot"
+    cpu_share: bool = False
+    """Limit the CPU to the memory's share of it (1 vCPU at 1,769 MB); needs writable cgroups."""
+    freeze: bool = True
+    """Stop the processes between invocations, as Lambda does."""
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}:{ALIAS}"
+
+    @property
+    def needed_paths(self) -> tuple[Path, ...]:
+        """What a process needs of this machine's files, besides the package: its interpreter, the
+        runtime, and what the function's variables name (certificates, for example)."""
+        values = self.environment.values()
+        named = (Path(value) for value in values if value.startswith("/") and exists(value))
+        return (self.python, RUNTIME_DIR, *named)
+
+    @property
+    def wrapper_path(self) -> Path | None:
+        return None if self.wrapper is None else self.package.absolute() / self.wrapper
+
+
+def lambda_environment(
+    config: FunctionConfig, api: str, stream: str, tmp: Path | None
+) -> dict[str, str]:
+    """All the variables of one environment's process; none comes from the shell.
+
+    AWS Lambda Developer Guide, "Defined runtime environment variables". `tmp` is what the
+    environment has for a /tmp if it can't have that path: TMPDIR names it, which Python and most
+    programs honour.
+    """
+    task_root = str(config.package.absolute())
+    major, minor = python_version(config.python)
+    variables = {
+        "AWS_LAMBDA_RUNTIME_API": api,
+        "LAMBDA_TASK_ROOT": task_root,
+        "LAMBDA_RUNTIME_DIR": str(RUNTIME_DIR),
+        "_HANDLER": config.handler,
+        "AWS_REGION": config.region,
+        "AWS_DEFAULT_REGION": config.region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{major}.{minor}",
+        "AWS_LAMBDA_FUNCTION_NAME": config.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": VERSION,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{config.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_SESSION_TOKEN": "testing",
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
+        "TZ": ":UTC",
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "LD_LIBRARY_PATH": f"{task_root}:{task_root}/lib:/opt/lib",
+    }
+    if tmp is not None:
+        variables["TMPDIR"] = str(tmp)
+    if config.wrapper_path is not None:
+        variables["AWS_LAMBDA_EXEC_WRAPPER"] = str(config.wrapper_path)
+    return variables | dict(config.environment)
+
+
+@cache
+def python_version(python: Path) -> tuple[int, int]:
+    """The interpreter's minor version. Raises InitError where it does not run."""
+    try:
+        output = subprocess.check_output([python, "-I", "-S", "-c", _PROBE], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise InitError("Runtime.InvalidEntrypoint", f"{python} is no Python that runs") from None
+    major, minor = json.loads(output)
+    return major, minor

@@ -1,0 +1,247 @@
+"""One execution environment: a process (group), its Runtime API, its logs and its limits."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+
+from local.aws_lambda.config import RUNTIME_DIR, VERSION, FunctionConfig, lambda_environment
+from local.aws_lambda.invocation import (
+    FunctionError,
+    InitError,
+    InitTimeout,
+    Invocation,
+    InvocationRecord,
+    Outcome,
+)
+from local.aws_lambda.isolation import Place
+from local.aws_lambda.logs import (
+    LineSink,
+    end_line,
+    exit_message,
+    init_report_line,
+    report_line,
+    start_line,
+    timeout_message,
+)
+from local.aws_lambda.memory import MemoryWatch
+from local.aws_lambda.output import OutputPipe
+from local.aws_lambda.reaper import Reaper
+from local.aws_lambda.runtime_api import RuntimeApi
+
+# How long a process may take to end by itself once it has posted `init/error`, in seconds.
+_EXIT_GRACE_S = 1.0
+
+
+class Environment:
+    """Starts a function's process, hands it one invocation at a time, and ends it."""
+
+    def __init__(
+        self, config: FunctionConfig, place: Place, reaper: Reaper, on_line: LineSink
+    ) -> None:
+        self.config = config
+        self.invocation: Invocation | None = None
+        self.pid: int | None = None
+        self._place = place
+        self._reaper = reaper
+        self._on_line = on_line
+        self._api = RuntimeApi()
+        self._output = OutputPipe(on_line)
+        self._exit: asyncio.Task[int] | None = None
+        self._memory: MemoryWatch | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._killed = False
+        self._init_ms: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._exit is not None and not self._exit.done()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the running invocation has its answer, so that `next` is to be expected."""
+        return self.invocation is not None and self.invocation.answered.is_set()
+
+    async def start(self, time_limit_s: float) -> None:
+        """Run the init, to the first `next`. Raises InitError, and leaves nothing running."""
+        started = time.monotonic()
+        try:
+            await self._spawn()
+            await self._initialise(time_limit_s)
+        except BaseException as error:
+            self._output.drain()
+            if isinstance(error, InitError):
+                self._report_init_error(error, time.monotonic() - started)
+            await self.stop()
+            raise
+        self._init_ms = (time.monotonic() - started) * 1000
+        self._output.drain()
+        self._freeze()
+
+    async def run(self, invocation: Invocation) -> InvocationRecord:
+        """Hand over an invocation and see it to its end: `next`, an exit, or the deadline.
+
+        Where the environment did not survive (`alive` tells), it has been stopped.
+        """
+        self.invocation = invocation
+        self._on_line(start_line(invocation.id, VERSION))
+        started = time.monotonic()
+        invocation.deadline_ms = int((time.time() + self.config.timeout_s) * 1000)
+        over = self._api.dispatch(invocation)
+        self._thaw()
+        await self._wait_or_exit(over, self.config.timeout_s)
+        duration_ms = (time.monotonic() - started) * 1000
+        outcome = await self._conclude(invocation, over.done())
+        self.invocation = None
+        return self._report(invocation, outcome, duration_ms)
+
+    async def stop(self) -> None:
+        """Kill the processes and take back all that the environment had."""
+        self.kill()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._exit is not None and self.pid is not None:
+            await asyncio.wait({self._exit})
+            self._reaper.forget(self.pid)
+        await self._api.close()  # when nobody is left to connect to it
+        self._output.close()
+        await asyncio.to_thread(self._place.remove)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group, frozen or not; Lambda gives no time either."""
+        if not self._killed:
+            self._signal(signal.SIGKILL)
+        self._killed = self.pid is not None  # the number may be another's later
+
+    async def _spawn(self) -> None:
+        self._place.prepare()
+        for directory in self._place.cgroups.directories:
+            self._reaper.watch_cgroup(directory)
+        api = await self._api.start()
+        stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._place.name}"
+        tmp = None if self._place.fence else self._place.tmp
+        variables = lambda_environment(self.config, api, stream, tmp)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._place.prefix,
+                *self._command(),
+                env=variables,
+                cwd=self.config.package,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self._output.write_end,
+                stderr=self._output.write_end,
+                start_new_session=True,  # a group to signal, out of reach of the terminal's Ctrl-C
+            )
+        except OSError as error:
+            message = f"{self._command()[0]}: {error.strerror}"
+            raise InitError("Runtime.InvalidEntrypoint", message) from None
+        self.pid = process.pid
+        self._reaper.watch(self.pid)
+        self._output.started()
+        self._exit = asyncio.create_task(process.wait())
+        self._memory = MemoryWatch(self.pid, self.config.memory_mb, self._place.cgroups, self.kill)
+        self._memory.active.set()
+        self._watch = asyncio.create_task(self._memory.run())
+
+    def _command(self) -> list[str]:
+        runtime = [str(self.config.python), str(RUNTIME_DIR / "bootstrap.py")]
+        wrapper = self.config.wrapper_path
+        if wrapper is None:
+            return runtime
+        if not wrapper.is_file():
+            raise InitError("Runtime.InvalidEntrypoint", f"{wrapper} does not exist")
+        if not os.access(wrapper, os.X_OK):
+            message = f"{wrapper} is not executable: it needs mode 755"
+            raise InitError("Runtime.InvalidEntrypoint", message)
+        return [str(wrapper), *runtime]
+
+    async def _initialise(self, time_limit_s: float) -> None:
+        ready, exited = self._api.initialised, self._exited()
+        await self._wait_or_exit(ready, time_limit_s)
+        if ready.done():
+            if ready.exception() is not None:
+                await asyncio.wait({exited}, timeout=_EXIT_GRACE_S)
+            ready.result()
+        elif exited.done():
+            raise InitError(*self._exit_error(exited.result()))
+        else:
+            message = f"the init took longer than {time_limit_s:g} seconds"
+            raise InitTimeout("Sandbox.Timeout", message)
+
+    async def _conclude(self, invocation: Invocation, survived: bool) -> Outcome:
+        """What it came to; ends an environment that did not come back for more."""
+        self._output.drain()
+        if survived:
+            return Outcome.DONE if invocation.error is None else Outcome.FUNCTION_ERROR
+        exited = self._exited()
+        outcome, error = Outcome.TIMEOUT, ("Sandbox.Timeout", self._timeout_message(invocation))
+        if exited.done():
+            outcome = Outcome.OUT_OF_MEMORY if self._watched().exceeded else Outcome.EXIT
+            error_type, message = self._exit_error(exited.result())
+            error = error_type, f"RequestId: {invocation.id} Error: {message}"
+        await self.stop()
+        self._on_line(error[1])
+        if outcome is not Outcome.TIMEOUT:
+            self._on_line(error[0])
+        await invocation.fail(FunctionError.of(*error))
+        invocation.answered.set()
+        return outcome
+
+    def _report(
+        self, invocation: Invocation, outcome: Outcome, duration_ms: float
+    ) -> InvocationRecord:
+        record = InvocationRecord(
+            id=invocation.id,
+            outcome=outcome,
+            error=invocation.error,
+            bytes_out=invocation.bytes_out,
+            duration_ms=duration_ms,
+            init_ms=self._init_ms,
+            max_memory_mb=self._watched().max_mb,
+            pid=self.pid,
+        )
+        self._init_ms = None
+        self._on_line(end_line(invocation.id))
+        self._on_line(report_line(record, self.config.memory_mb))
+        if self.alive:
+            self._freeze()
+        return record
+
+    def _report_init_error(self, error: InitError, seconds: float) -> None:
+        error_type = None if isinstance(error, InitTimeout) else error.error_type
+        self._on_line(init_report_line(seconds * 1000, error_type))
+
+    def _timeout_message(self, invocation: Invocation) -> str:
+        return timeout_message(invocation.id, self.config.timeout_s)
+
+    def _exit_error(self, returncode: int) -> tuple[str, str]:
+        error_type = "Runtime.OutOfMemory" if self._watched().exceeded else "Runtime.ExitError"
+        return error_type, exit_message(returncode)
+
+    def _exited(self) -> asyncio.Task[int]:
+        assert self._exit is not None, "the environment has not been started"
+        return self._exit
+
+    def _watched(self) -> MemoryWatch:
+        assert self._memory is not None, "the environment has not been started"
+        return self._memory
+
+    async def _wait_or_exit(self, event: asyncio.Future[None], time_limit_s: float) -> None:
+        either: set[asyncio.Future[None] | asyncio.Future[int]] = {event, self._exited()}
+        await asyncio.wait(either, timeout=time_limit_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def _freeze(self) -> None:
+        self._watched().active.clear()
+        if self.config.freeze:
+            self._signal(signal.SIGSTOP)
+
+    def _thaw(self) -> None:
+        self._watched().active.set()
+        if self.config.freeze:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)

@@ -1,0 +1,1 @@
+"""Poe on this machine."""

@@ -1,0 +1,1 @@
+"""Whether a server bot keeps what Poe's protocol promises."""

@@ -1,0 +1,130 @@
+"""Whether an answer streamed, from nothing but the times at which its parts arrived. Pure.
+
+A server that collects an answer sends it in one go: head, first byte and last event come together,
+as close as the network allows. An answer whose last event came well after its first byte cannot
+have been collected. The reverse proves less: a quick answer comes together, too.
+"""
+
+from dataclasses import dataclass
+
+from poe.check.finding import Finding, Verdict, duration, failed, passed, unproved
+from poe.client.turn import DONE, PING, Turn
+
+# A collected answer reaches a client within this time from first byte to last (two slow round
+# trips), and through a slow network at this many bytes a second.
+TOGETHER = 0.25  # seconds
+SLOW_NETWORK = 50_000
+
+# To be called collected, an answer has to be made for so long, of so many events.
+MADE_FOR = 0.5  # seconds
+MADE_OF = 3
+
+# Events that arrive closer to each other were sent together.
+COMPANY = 0.005  # seconds
+# No user sees that an event waited for so long.
+UNSEEN = 0.25  # seconds
+
+LONGER = "ask for a longer answer: add TEXT='Tell a long story' to the command"
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """When the parts of one answer came, in seconds after the request.
+
+    head      status and headers
+    first     the first byte of the body, be it a comment line
+    events    each event but pings; `done`, if it came, is the last
+    parts     those events that carry an answer: neither `meta` nor `done`
+    size      of the events, in bytes (about)
+    overhead  what a warm request takes for which nothing has to be made
+    """
+
+    head: float
+    first: float
+    events: tuple[float, ...]
+    parts: tuple[float, ...]
+    size: int
+    overhead: float
+
+    @classmethod
+    def of(cls, turn: Turn, overhead: float) -> "Arrivals | None":
+        """None where nothing of an answer came."""
+        events = [event for event in turn.events if event.name != PING]
+        if turn.head_seconds is None or turn.first_response_seconds is None or not events:
+            return None
+        return cls(
+            turn.head_seconds,
+            turn.first_response_seconds,
+            tuple(event.seconds for event in events),
+            tuple(event.seconds for event in events if event.name not in ("meta", DONE)),
+            sum(len(event.name) + len(event.data.encode()) for event in events),
+            overhead,
+        )
+
+    @property
+    def span(self) -> float:
+        return self.events[-1] - self.first
+
+    @property
+    def made_for(self) -> float:
+        """For how long the client waited for a body."""
+        return self.first - self.overhead
+
+    @property
+    def came_together(self) -> bool:
+        return self.span < TOGETHER + self.size / SLOW_NETWORK
+
+
+def streams(arrivals: Arrivals) -> Finding:
+    """Passes only for an answer that cannot have been collected; fails only for one that was made
+    for a while, of several events, and came in one go, its head included."""
+    count = f"{len(arrivals.parts)} event{'' if len(arrivals.parts) == 1 else 's'}"
+    if not arrivals.came_together:
+        return passed(
+            f"first byte after {duration(arrivals.first)}, {count}, the last "
+            f"{duration(arrivals.span)} later"
+        )
+    came = f"{count} came within {duration(arrivals.span)}, {duration(arrivals.first)} after"
+    if len(arrivals.parts) < MADE_OF or arrivals.made_for < MADE_FOR:
+        return unproved(f"{came} the question, too little or too quick to tell: {LONGER}")
+    if arrivals.first - arrivals.head > TOGETHER:
+        return unproved(f"{came} the question, but the head came before: {LONGER}")
+    return failed(
+        f"{came} the question, head and all: the answer is collected before it is sent (a buffered "
+        "handler or URL, or a proxy that buffers)"
+    )
+
+
+def lateness(arrivals: Arrivals) -> Finding:
+    """How long an event can have been held back. One that came in company can have been made at
+    any time since the arrival before; one that came alone is taken to have been sent at once."""
+    parts = arrivals.parts
+    if len(parts) < 2:
+        return unproved(f"{len(parts)} event, and it takes several to tell: {LONGER}")
+    groups = _groups(parts)
+    before = (arrivals.head, *(group[-1] for group in groups))
+    pauses = [group[0] - last for last, group in zip(before, groups, strict=False)]
+    held = [pause for pause, group in zip(pauses, groups, strict=True) if len(group) > 1]
+    if not held:
+        apart = duration(max(pauses[1:]))
+        return passed(f"{len(parts)} events, each alone, {apart} apart at most")
+    together = f"{sum(len(group) for group in groups if len(group) > 1)} of {len(parts)} events"
+    if streams(arrivals).verdict is Verdict.FAIL:
+        return failed(f"{together} came in company, up to {duration(arrivals.made_for)} late")
+    if max(held) <= UNSEEN:
+        return passed(f"{together} came in company, {duration(max(held))} late at most")
+    return unproved(
+        f"{together} came in company, after up to {duration(max(held))} without any: the bot made "
+        "them so, or something on the way held them"
+    )
+
+
+def _groups(times: tuple[float, ...]) -> list[list[float]]:
+    """Arrivals that are closer than COMPANY to the one before, put together."""
+    groups = [[times[0]]]
+    for time in times[1:]:
+        if time - groups[-1][-1] < COMPANY:
+            groups[-1].append(time)
+        else:
+            groups.append([time])
+    return groups

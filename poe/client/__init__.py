@@ -1,0 +1,1 @@
+"""Poe asks the bot."""

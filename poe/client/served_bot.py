@@ -1,0 +1,71 @@
+"""Which bots `make run` serves: read from the bot's file, which only Lambda may run."""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.aws.secret_members import KEY, BadMember, check_name
+from poe.client.conversation import Conversation
+
+
+@dataclass(frozen=True)
+class DeclaredBot:
+    """A bot as its file declares it: its path, and the variable that holds its access key."""
+
+    path: str = "/"
+    key_name: str = KEY
+
+
+@dataclass(frozen=True)
+class ServedBot:
+    """A bot that runs: where, and with which access key."""
+
+    url: str
+    key: str
+
+    async def settings(self) -> dict[str, Any]:
+        """What it declares to Poe."""
+        async with Conversation(self.url, self.key) as conversation:
+            return await conversation.settings()
+
+
+def declared_bots(file: Path) -> list[DeclaredBot]:
+    """The bots of the file's last `bot = …`, written as `EchoBot(path="/echo",
+    access_key=os.environ["ECHO_ACCESS_KEY"])` each; one on the path / for what is written in
+    another way."""
+    try:
+        statements = ast.parse(file.read_text()).body
+    except (OSError, SyntaxError, ValueError):
+        return [DeclaredBot()]  # the start says what is wrong with it
+    values = [each.value for each in statements if isinstance(each, ast.Assign) and _is_bot(each)]
+    made = values[-1] if values else None
+    calls = made.elts if isinstance(made, ast.List | ast.Tuple) else [made]
+    return [_declared(call) for call in calls if isinstance(call, ast.Call)] or [DeclaredBot()]
+
+
+def _is_bot(assignment: ast.Assign) -> bool:
+    return any(isinstance(name, ast.Name) and name.id == "bot" for name in assignment.targets)
+
+
+def _declared(call: ast.Call) -> DeclaredBot:
+    written = {keyword.arg: keyword.value for keyword in call.keywords}
+    path, key = _text(written.get("path")), written.get("access_key")
+    name = _text(key.slice) if isinstance(key, ast.Subscript) else ""
+    try:
+        return DeclaredBot(path or DeclaredBot.path, check_name(name))
+    except BadMember:
+        return DeclaredBot(path or DeclaredBot.path)
+
+
+def _text(node: ast.expr | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def keep_keys(file: Path, declared: Sequence[DeclaredBot], members: Mapping[str, str]) -> None:
+    """Write down each path's access key, for `make chat`, readable by the user alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({bot.path: members[bot.key_name] for bot in declared}))

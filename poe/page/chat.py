@@ -1,0 +1,100 @@
+"""One conversation of the chat page: what the browser asks for, and what it gets of the answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import unquote
+
+from poe.client.answer import Answer
+from poe.client.conversation import Conversation, NotAnswering, Refused
+from poe.client.turn import Event, Turn
+
+Attachments = Sequence[Mapping[str, Any]]
+
+
+class PageChat:
+    """A conversation, one answer after another.
+
+    An answer is lines of JSON, each given as soon as it is known. One for each event,
+
+        {"event": {"name": …, "data": …, "seconds": …, "bytes": …}}
+
+    with name and data as on the wire, seconds after the request, and the data's size; and a last
+    one: {"turn": {…}} with what Poe makes of the whole, or {"failure": "…"} where no answer came.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self._one_at_a_time = asyncio.Lock()
+        self._texts: list[str] = []
+        self._files: list[str] = []
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.conversation.history)
+
+    def say(
+        self, text: str, attachments: Attachments, parameters: Mapping[str, Any]
+    ) -> AsyncGenerator[bytes, None]:
+        """The answer's lines."""
+        return self._lines(lambda: self.conversation.ask(text, attachments, parameters))
+
+    def retry(self) -> AsyncGenerator[bytes, None]:
+        """Say the last message once more, in the place of its last answer."""
+        return self._lines(self._ask_again)
+
+    def _ask_again(self) -> Answer:
+        history = self.conversation.history
+        while (said := history.pop())["role"] != "user":
+            pass
+        return self.conversation.ask(said["content"], said["attachments"], said["parameters"])
+
+    def names(self, url: str) -> bool:
+        """Whether an answer holds this URL: of a file, or of an image in its Markdown, which a
+        renderer may have written with other characters escaped."""
+        return url in self._files or unquote(url) in unquote("".join(self._texts))
+
+    async def _lines(self, ask: Callable[[], Answer]) -> AsyncGenerator[bytes, None]:
+        async with self._one_at_a_time:
+            answer = ask()
+            try:
+                async with aclosing(cast(AsyncGenerator[Event, None], aiter(answer))) as events:
+                    async for event in events:
+                        self._remember(event)
+                        yield _line({"event": _event(event)})
+            except (NotAnswering, Refused) as error:
+                yield _line({"failure": str(error)})
+            else:
+                yield _line({"turn": _turn(answer.turn)})
+
+    def _remember(self, event: Event) -> None:
+        fields = event.fields or {}
+        if event.name == "file":
+            self._files.append(str(fields.get("url")))
+        elif event.name in ("text", "replace_response"):
+            self._texts.append(str(fields.get("text")))
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "name": event.name,
+        "data": event.data,
+        "seconds": round(event.seconds, 6),
+        "bytes": len(event.data.encode("utf-8", "replace")),
+    }
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    return {
+        "text": turn.text,
+        "error": turn.error,
+        "broken": turn.broken,
+        "first_response_seconds": turn.first_response_seconds,
+        "seconds": round(turn.seconds, 6),
+    }

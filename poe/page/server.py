@@ -1,0 +1,235 @@
+"""The chat page that `make run` serves: a browser in front of Poe's side of a conversation.
+
+The browser has no key and meets no other host: what it needs of either is here.
+
+    GET  /bots                              [{"path": …, "url": …}, …]
+    GET  /settings?bot=PATH                 the settings that the bot answers with
+    POST /conversations?bot=PATH            {"id": …}
+    POST /conversations/{id}/messages       {"text": …, "attachments": [URL, …],
+                                             "parameters": {…}} → an answer
+    POST /conversations/{id}/retry          → an answer to the last message, once more
+    GET  /conversations/{id}/files?url=…    a file or an image that an answer names
+    POST /attachments?name=…                a file as the body → {"url", "name", …}
+    GET  /attachments/{identifier}/{name}   that file, for the bot
+
+An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx is a line of
+text that says why.
+"""
+
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Send
+
+from poe.asgi_server import HOST, listener, served
+from poe.client.conversation import Conversation, NotAnswering, Refused
+from poe.client.served_bot import ServedBot
+from poe.page.chat import PageChat
+from poe.page.guard import Guard
+from poe.standin.declared import describe
+from poe.standin.standin import PoeStandIn
+from poe.standin.uploads import AttachmentStore, attachment
+
+PAGE = Path(__file__).with_name("static")
+FILE_LIMIT = 50_000_000  # bytes
+MESSAGE_LIMIT = 4_000_000  # bytes
+IMAGES = "image/"
+
+_CONVERSATIONS_KEPT = 50
+_FILE_SECONDS = 30
+# A file is somebody else's: even opened by itself it runs nothing.
+_FILE_HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+}
+
+
+class Message(BaseModel):
+    """What a user says: a text, the URLs of attachments that were uploaded before, and what was
+    chosen in the bot's controls."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    attachments: list[str] = []
+    parameters: dict[str, Any] = {}
+
+
+class ChatPage:
+    """The page, served at `url` while it is entered.
+
+    bots     whom one can talk to; their keys stay here
+    folder   where attachments are kept
+    files    fetches what a bot's answer names, from wherever the bot itself would
+    port     of the page; where it can't be had, it is a free one
+    """
+
+    url: str
+
+    def __init__(
+        self, bots: Sequence[ServedBot], *, folder: Path, files: httpx.AsyncClient, port: int
+    ) -> None:
+        self._bots = {httpx.URL(bot.url).path: bot for bot in bots}
+        self._folder = folder
+        self._files = files
+        self._port = port
+        self._chats: OrderedDict[str, PageChat] = OrderedDict()
+        self._attachments: dict[str, dict[str, Any]] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        sockets = listener(self._port)
+        port = sockets.getsockname()[1]
+        self.url = f"http://{HOST}:{port}/"
+        self._store = AttachmentStore(self._folder, f"{self.url}attachments/")
+        app = Guard(Starlette(routes=self._routes()), port)
+        self._stack.push_async_callback(self._forget)
+        await self._stack.enter_async_context(served(app, sockets))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _forget(self, keep: int = 0) -> None:
+        """Leave the oldest conversations."""
+        while len(self._chats) > keep:
+            _, chat = self._chats.popitem(last=False)
+            await chat.conversation.aclose()
+
+    def _routes(self) -> list[Route | Mount]:
+        return [
+            Route("/bots", self._list_bots),
+            Route("/settings", self._settings),
+            Route("/conversations", self._begin, methods=["POST"]),
+            Route("/conversations/{id}/messages", self._say, methods=["POST"]),
+            Route("/conversations/{id}/retry", self._retry, methods=["POST"]),
+            Route("/conversations/{id}/files", self._named_file),
+            Route("/attachments", self._attach, methods=["POST"]),
+            Route("/attachments/{identifier}/{name}", self._attached),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ]
+
+    async def _list_bots(self, request: Request) -> Response:
+        return JSONResponse([{"path": path, "url": bot.url} for path, bot in self._bots.items()])
+
+    def _bot(self, request: Request) -> ServedBot:
+        path = request.query_params.get("bot", "")
+        if path not in self._bots:
+            raise HTTPException(404, f"No bot is at this path, but at {', '.join(self._bots)}.")
+        return self._bots[path]
+
+    async def _settings(self, request: Request) -> Response:
+        try:
+            return JSONResponse(await self._bot(request).settings())
+        except (NotAnswering, Refused) as error:
+            raise HTTPException(502, f"The bot's settings cannot be had: {error}") from None
+
+    async def _begin(self, request: Request) -> Response:
+        await self._forget(keep=_CONVERSATIONS_KEPT - 1)
+        bot = self._bot(request)
+        conversation = Conversation(bot.url, bot.key)
+        self._chats[conversation.conversation_id] = PageChat(conversation)
+        return JSONResponse({"id": conversation.conversation_id})
+
+    async def _say(self, request: Request) -> Response:
+        chat = self._chat(request)
+        try:
+            message = Message.model_validate_json(await _body(request, MESSAGE_LIMIT))
+            attachments = [self._attachments[url] for url in message.attachments]
+        except ValidationError as error:
+            raise HTTPException(400, f"This is no message: {describe(error)}") from None
+        except KeyError:
+            raise HTTPException(400, "An attachment was never uploaded here.") from None
+        if not message.text.strip() and not attachments:
+            raise HTTPException(400, "A message needs a text or an attachment.")
+        return _Lines(chat.say(message.text, attachments, message.parameters))
+
+    async def _retry(self, request: Request) -> Response:
+        chat = self._chat(request)
+        if not chat.has_begun:
+            raise HTTPException(409, "Nothing was said yet.")
+        return _Lines(chat.retry())
+
+    def _chat(self, request: Request) -> PageChat:
+        chat = self._chats.get(request.path_params["id"])
+        if chat is None:
+            raise HTTPException(404, "This conversation is over: begin a new chat.")
+        return chat
+
+    async def _attach(self, request: Request) -> Response:
+        name = request.query_params.get("name")
+        if not name:
+            raise HTTPException(400, "The file needs a name: /attachments?name=…")
+        content = await _body(request, FILE_LIMIT)
+        url = self._store.add(name, content)
+        made = self._attachments[url] = attachment(url, name, content)
+        return JSONResponse({key: made[key] for key in ("url", "name", "content_type")})
+
+    async def _attached(self, request: Request) -> Response:
+        path = self._store.find(**request.path_params)
+        if path is None:
+            raise HTTPException(404, "There is no such attachment.")
+        return FileResponse(path, headers=_FILE_HEADERS)
+
+    async def _named_file(self, request: Request) -> Response:
+        url = request.query_params.get("url", "")
+        if not self._chat(request).names(url):
+            raise HTTPException(404, "No answer of this conversation names this file.")
+        try:
+            async with self._files.stream("GET", url, follow_redirects=True) as reply:
+                reply.raise_for_status()
+                content = await _within(reply.aiter_bytes(), FILE_LIMIT)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise HTTPException(502, f"The file cannot be had: {type(error).__name__}") from None
+        kind = reply.headers.get("content-type", "application/octet-stream")
+        shown = {} if kind.startswith(IMAGES) else {"Content-Disposition": "attachment"}
+        return Response(content, media_type=kind, headers=_FILE_HEADERS | shown)
+
+
+def file_client(poe: PoeStandIn) -> httpx.AsyncClient:
+    """A client that meets the stand-in where the bot does, and everybody else as ever."""
+    authorities = ssl.create_default_context(cafile=str(poe.ca_file))
+    return httpx.AsyncClient(proxy=poe.proxy_url, verify=authorities, timeout=_FILE_SECONDS)
+
+
+class _Lines(StreamingResponse):
+    """Lines of JSON; a browser that leaves ends the answer at once."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._lines = lines
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._lines):
+            await super().stream_response(send)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    return await _within(request.stream(), limit)
+
+
+async def _within(chunks: AsyncIterable[bytes], limit: int) -> bytes:
+    """All chunks in one; raises HTTPException where that is more than `limit` bytes."""
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > limit:
+            raise HTTPException(413, f"This is more than {limit // 1_000_000} MB.")
+    return bytes(content)

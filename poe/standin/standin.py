@@ -1,0 +1,129 @@
+"""A stand-in for Poe on one's own machine, reached through an HTTPS proxy.
+
+fastapi_poe knows Poe by two names, api.poe.com and www.quora.com, and reaches them by httpx,
+which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its environment
+alone (`PoeStandIn.environment`); every other host is reached as ever.
+"""
+
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import certifi
+import httpx
+import trustme
+
+from poe.asgi_server import listener, served
+from poe.standin.api import ATTACHMENTS_URL, PoeApi
+from poe.standin.declared import BotSettings, FetchSettings
+from poe.standin.proxy import ForwardProxy
+from poe.standin.record import Keys, Record
+from poe.standin.uploads import AttachmentStore
+
+HOSTS = ("api.poe.com", "www.quora.com")
+
+_QUERY_SECONDS = 600
+
+
+class PoeStandIn:
+    """Poe as a bot's code sees it, while it is entered.
+
+    access_key   the bot's key, which its calls to Poe have to carry
+    bot_name     the bot's name on Poe; None takes any
+    settings     fetches the bot's own settings, to check which bots it declares; None: unchecked
+    more_bots    further bots of the same server: each one's key, and what fetches its settings
+    api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
+    personal_key a key that is taken as a person's, for direct access to the scripted models
+    folder       where uploaded files and the certificates are kept
+    on_line      gets one line for each call to a bot and for each refusal with its cure
+    """
+
+    proxy_url: str
+    ca_file: Path
+    record: Record
+
+    def __init__(
+        self,
+        *,
+        access_key: str,
+        folder: Path,
+        bot_name: str | None = None,
+        settings: FetchSettings | None = None,
+        more_bots: Mapping[str, FetchSettings] | None = None,
+        api_key: str | None = None,
+        personal_key: str | None = None,
+        on_line: Callable[[str], object] = print,
+    ) -> None:
+        fetchers = {**(more_bots or {}), access_key: settings}
+        self._keys = Keys(access=frozenset(fetchers), personal=personal_key, real=api_key)
+        self._folder = folder
+        self._bot_name = bot_name
+        self._settings = {key: BotSettings(fetch) for key, fetch in fetchers.items()}
+        self._say = on_line
+        self._stack = AsyncExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to meet the stand-in where it expects Poe."""
+        return {
+            "HTTPS_PROXY": self.proxy_url,
+            "SSL_CERT_FILE": str(self.ca_file),
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    async def refresh_settings(self) -> None:
+        """Ask the bots for their settings anew: their code has changed. Raises BadSettings."""
+        for settings in self._settings.values():
+            await settings.refresh()
+
+    async def __aenter__(self) -> Self:
+        async with self._stack as stack:
+            api = await self._api(stack)
+            authority = trustme.CA()
+            self.ca_file = _write_authorities(self._folder, authority)
+            tls, sockets = _tls(authority), listener(0)
+            inside = {f"{host}:443": sockets.getsockname() for host in HOSTS}
+            await stack.enter_async_context(served(api, sockets, tls))
+            # Left first: with its tunnels go the connections that the server would wait for.
+            proxy = await stack.enter_async_context(ForwardProxy(inside))
+            self.proxy_url = proxy.url
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _api(self, stack: AsyncExitStack) -> Any:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        api = PoeApi(
+            keys=self._keys,
+            bot_name=self._bot_name,
+            settings=self._settings,
+            store=AttachmentStore(self._folder / "attachments", ATTACHMENTS_URL),
+            client=await stack.enter_async_context(httpx.AsyncClient(timeout=_QUERY_SECONDS)),
+            on_line=self._say,
+        )
+        self.record = api.record
+        return api.app
+
+
+def _write_authorities(folder: Path, authority: trustme.CA) -> Path:
+    """The throw-away authority and the public ones in one file, for SSL_CERT_FILE."""
+    path = folder / "authorities.pem"
+    path.write_bytes(authority.cert_pem.bytes() + Path(certifi.where()).read_bytes())
+    return path
+
+
+def _tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server needs to be taken for Poe by those who trust the authority."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*HOSTS).configure_cert(tls)
+    return tls

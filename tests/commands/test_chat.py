@@ -1,0 +1,343 @@
+"""`make chat` through a pipe and in a terminal."""
+
+import asyncio
+import contextlib
+import io
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastapi_poe as fp
+import pytest
+import uvicorn
+
+from commands.chat import main
+from poe.standin.standin import PoeStandIn
+
+KEY = "k" * 32
+PROJECT = Path(__file__).parents[2]
+
+
+class TalkBot(fp.PoeBot):
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
+        match request.query[-1].content:
+            case "fail":
+                raise ValueError
+            case "replace":
+                yield fp.PartialResponse(text="draft\x1b[2J")
+                yield fp.PartialResponse(text="final", is_replace_response=True)
+                yield fp.PartialResponse(text="More?", is_suggested_reply=True)
+                file = fp.Attachment(url="https://a/b", content_type="image/png", name="b.png")
+                yield fp.PartialResponse(text="", attachment=file)
+            case "for ever":
+                while True:
+                    yield fp.PartialResponse(text="on ")
+                    await asyncio.sleep(0.05)
+            case said:
+                files = [file.name for file in request.query[-1].attachments]
+                yield fp.PartialResponse(text=f"{len(request.query)}: ")
+                yield fp.PartialResponse(text=f"{said} {files}")
+
+    async def get_settings(self, setting: fp.SettingsRequest) -> fp.SettingsResponse:
+        return fp.SettingsResponse(introduction_message="I talk.")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    app = fp.make_app(TalkBot(), access_key=KEY)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "commands.chat", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {"PATH": os.defpath, "PYTHONPATH": str(PROJECT), "TERM": "dumb", **more}
+
+
+@dataclass(frozen=True)
+class Run:
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+Chat = Callable[..., Run]
+
+
+@pytest.fixture
+def chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Chat:
+    """Runs a chat through a pipe in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("POE_ACCESS_KEY", "POE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path, said: str = "", **variables: str) -> Run:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("sys.stdin", io.StringIO(said))
+        status = main([str(argument) for argument in arguments])
+        return Run(*capsys.readouterr(), status)
+
+    return run
+
+
+def process(
+    *arguments: str | Path, said: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        input=said,
+        cwd=PROJECT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_pipe_gives_one_answer_a_line_and_nothing_else(url: str) -> None:
+    run = process("--url", url, said="one\n\ntwo\n", POE_ACCESS_KEY=KEY)
+    assert run.stdout == "1: one []\n3: two []\n"
+    assert run.returncode == 0
+    notes = run.stderr.splitlines()
+    assert notes[0] == "I talk."
+    assert notes[1].startswith("first event ")
+    assert " · 3 events · " in notes[1]
+
+
+def test_a_reader_that_leaves_ends_the_chat_quietly(url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        command("--url", url),
+        input="one\n",
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env=environment(POE_ACCESS_KEY=KEY),
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (run.stderr, run.returncode) == ("I talk.\n", 1)
+
+
+def test_a_failed_turn_shows_the_bots_error_and_gives_status_1(chat: Chat, url: str) -> None:
+    run = chat("--url", url, said="fail\nagain\n", POE_ACCESS_KEY=KEY)
+    assert "error: The bot encountered an unexpected issue.\n" in run.stderr
+    assert run.stdout == "2: again []\n"
+    assert run.returncode == 1
+
+
+def test_everything_of_an_answer_is_shown_and_no_control_character(chat: Chat, url: str) -> None:
+    run = chat("--url", url, said="replace", POE_ACCESS_KEY=KEY)
+    assert run.stdout == "draft[2J\nfinal\n"
+    assert "(replaced by)" in run.stderr
+    assert "suggested reply: More?" in run.stderr
+    assert "file: b.png (image/png) https://a/b" in run.stderr
+
+
+def test_raw_shows_the_events(chat: Chat, url: str) -> None:
+    run = chat("--url", url, "--raw", said="hello", POE_ACCESS_KEY=KEY)
+    lines = [line.split(maxsplit=3) for line in run.stdout.splitlines()]
+    assert [line[1:] for line in lines] == [
+        ["s", "text", '{"text": "1: "}'],
+        ["s", "text", '{"text": "hello []"}'],
+        ["s", "done", "{}"],
+    ]
+
+
+def test_files_go_with_the_first_message(chat: Chat, url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpha")
+    arguments = ("--url", url, "--attach", tmp_path / "a.txt")
+    run = chat(*arguments, said="one\ntwo", POE_ACCESS_KEY=KEY)
+    assert run.stdout == "2: one ['a.txt']\n3: two []\n"
+
+
+def test_the_key_is_read_from_the_file_that_make_run_keeps(
+    chat: Chat, url: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "build" / "run" / "access-key"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(KEY + "\n")
+    assert chat("--url", url, said="hello").stdout == "1: hello []\n"
+    assert chat("--url", url, "--key-file", kept, said="hello").stdout == "1: hello []\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "line"),
+    [
+        (
+            ("--url", "http://127.0.0.1:1/"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: nothing answers at http://127.0.0.1:1/: start it with `make run`",
+        ),
+        (
+            (),
+            {},
+            (
+                "error: no access key in build/run/access-key (No such file or directory): "
+                "start the bot with `make run`, or set POE_ACCESS_KEY"
+            ),
+        ),
+        ((), {"POE_ACCESS_KEY": "kéy"}, "error: POE_ACCESS_KEY holds no access key"),
+        (
+            ("--url", "localhost:9000"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: --url needs an address such as http://127.0.0.1:9000/",
+        ),
+        (
+            ("--attach", "no.txt"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: cannot read no.txt: No such file or directory",
+        ),
+        (
+            ("--bot", "GPT-3.5-Turbo"),
+            {},
+            (
+                "error: to talk to GPT-3.5-Turbo, Poe needs your key: "
+                "get it at https://poe.com/api_key and set POE_API_KEY"
+            ),
+        ),
+        (
+            ("--bot", "Echo", "--attach", "no.txt"),
+            {"POE_API_KEY": "p" * 20},
+            "error: cannot read no.txt: No such file or directory",
+        ),
+    ],
+)
+def test_what_keeps_a_chat_from_beginning_is_one_line(
+    chat: Chat, arguments: tuple[str, ...], variables: dict[str, str], line: str
+) -> None:
+    run = chat(*arguments, said="hello", **variables)
+    assert run == Run("", line + "\n", 1)
+
+
+def test_a_refused_key_is_one_line(chat: Chat, url: str) -> None:
+    run = chat("--url", url, said="hello", POE_ACCESS_KEY="w" * 32)
+    assert run.stderr == "error: the bot refuses the access key in POE_ACCESS_KEY\n"
+    assert run.returncode == 1
+
+
+@pytest.mark.anyio
+async def test_any_bot_on_poe_answers_to_a_persons_key(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpha")
+    options = {"access_key": KEY, "personal_key": "p" * 20, "on_line": lambda line: None}
+    async with PoeStandIn(folder=tmp_path, **options) as poe:
+
+        async def ask(*arguments: str | Path, key: str = "p" * 20) -> Any:
+            variables = poe.environment | {"POE_API_KEY": key}
+            return await asyncio.to_thread(process, *arguments, said="Hi\nand on", **variables)
+
+        answered = await ask("--bot", "Echo", "--attach", tmp_path / "a.txt")
+        refused, unknown = await asyncio.gather(
+            ask("--bot", "Echo", key="w" * 20), ask("--bot", "NoSuchBot")
+        )
+        history = [len(call.query.query) for call in poe.record.calls][:2]
+    assert (answered.stdout, answered.returncode) == ("Hi\nand on\n", 0)
+    assert history == [1, 3]
+    assert [upload.name for upload in poe.record.uploads] == ["a.txt"]
+    assert refused.stderr.splitlines()[0] == "error: Invalid API key."
+    assert unknown.stderr.splitlines()[0] == "error: Bot NoSuchBot does not exist."
+    assert (refused.returncode, unknown.returncode) == (1, 1)
+
+
+def test_an_unreachable_poe_is_one_line(chat: Chat) -> None:
+    variables = {"POE_API_KEY": "p" * 20, "HTTPS_PROXY": "http://127.0.0.1:1"}
+    run = chat("--bot", "Echo", said="hello", **variables)
+    assert run.stderr.splitlines()[0] == "error: Poe cannot be reached (ConnectError)"
+    assert (run.stdout, run.returncode) == ("", 1)
+
+
+class Terminal:
+    """A chat at a terminal, driven by keystrokes."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._screen, inner = pty.openpty()
+        self.process = subprocess.Popen(
+            command(*arguments),
+            cwd=PROJECT,
+            env=environment(POE_ACCESS_KEY=KEY),
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+        )
+        os.close(inner)
+        self.shown = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read on until the text has come, and pass over it."""
+        while text not in self.shown:
+            readable, _, _ = select.select([self._screen], [], [], 10)
+            assert readable, f"{text!r} never came, but {self.shown!r}"
+            self.shown += os.read(self._screen, 1000).decode()
+        self.shown = self.shown.partition(text)[2]
+
+    def type(self, keys: str) -> None:
+        os.write(self._screen, keys.encode())
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def leave(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._screen)
+
+
+@pytest.fixture
+def terminal(url: str) -> Iterator[Terminal]:
+    terminal = Terminal("--url", url)
+    yield terminal
+    terminal.leave()
+
+
+def test_ctrl_c_stops_an_answer_and_ctrl_d_ends_the_chat(terminal: Terminal) -> None:
+    terminal.wait_for("you> ")
+    terminal.type("for ever\n")
+    terminal.wait_for("on on ")
+    terminal.interrupt()
+    terminal.wait_for("(stopped)")
+    terminal.wait_for("you> ")
+    terminal.type("still there?\n")
+    terminal.wait_for("3: still there? []")
+    terminal.wait_for(" events · ")
+    terminal.wait_for("you> ")
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+
+
+def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
+    terminal.wait_for("you> ")
+    # Python's readline misses a signal that comes between its printing the prompt and its waiting.
+    for _ in range(50):
+        terminal.interrupt()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(0.2)
+            break
+    assert terminal.process.returncode == 0

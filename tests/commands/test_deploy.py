@@ -1,0 +1,185 @@
+"""What `make deploy` looks at, says and refuses, short of a deployment."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from commands import deploy, register
+from infra.aws.client import AwsError
+from infra.aws.preflight import Place, check_concurrency
+from infra.stack.options import Options
+from infra.toolchain import cdk, node
+from infra.toolchain.cdk import CdkError
+from infra.toolchain.folders import ROOT
+
+NEW_ACCOUNT = Place("123456789012", "us-east-1", concurrency=10, unreserved=10, bootstrapped=True)
+OLD_ACCOUNT = Place("123456789012", "us-east-1", 1000, 1000, bootstrapped=True)
+
+
+def said_by(module: str, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Exit status and stderr of a command, on a machine without any AWS configuration."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={
+            "PATH": node.environment()["PATH"],
+            "HOME": "/nonexistent",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **variables,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[dict[str, str]]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+    }
+    server.stop()
+
+
+@pytest.mark.parametrize("command", ["commands.deploy", "commands.destroy"])
+def test_without_credentials_one_line_says_what_to_do(command: str) -> None:
+    status, said = said_by(command, AWS_REGION="us-east-1")
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith("error: no AWS credentials: log in (`aws sso login`")
+
+
+def test_a_wrong_value_of_the_context_is_one_line_before_anything_is_asked() -> None:
+    assert said_by("commands.deploy", "-c", "memory=1") == (
+        1,
+        "error: memory=1 will not do: give 512 to 10240 MB"
+        " (with less, a start leaves too little of Poe's 5 s)\n",
+    )
+
+
+def test_a_region_without_function_urls_is_refused_by_name(aws: dict[str, str]) -> None:
+    status, said = said_by("commands.deploy", **aws | {"AWS_REGION": "eu-south-2"})
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith("error: Lambda has no Function URLs in eu-south-2: choose another")
+
+
+def test_a_reservation_that_lambda_would_refuse_is_explained() -> None:
+    wanted = 5
+    with pytest.raises(AwsError, match="100 have to stay unreserved, which leaves 0"):
+        check_concurrency(NEW_ACCOUNT, wanted, reserved=0)
+    assert check_concurrency(OLD_ACCOUNT, wanted, reserved=0) == ""
+
+
+def test_what_the_stack_has_reserved_already_counts_as_free() -> None:
+    place = Place("123456789012", "us-east-1", 1000, unreserved=100, bootstrapped=True)
+    check_concurrency(place, 900, reserved=900)
+    with pytest.raises(AwsError, match="which leaves 900"):
+        check_concurrency(place, 901, reserved=900)
+
+
+def test_a_new_accounts_few_conversations_are_remarked_on() -> None:
+    remark = check_concurrency(NEW_ACCOUNT, None, reserved=0)
+    assert remark.startswith("This account can hold 10 conversations at once")
+    assert check_concurrency(OLD_ACCOUNT, None, reserved=0) == ""
+
+
+def test_a_registration_that_poe_refuses_does_not_fail_the_deployment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(bot: str, stack: str) -> bool:
+        raise register.NotRegistered(f"Poe knows no {bot} of {stack}")
+
+    monkeypatch.setattr(register, "register", refuse)
+    deploy.register_at_the_end(Options(bot_name="MyBot", stack="Mine"))
+    said = capsys.readouterr().out
+    assert said.startswith("error: Poe knows no MyBot of Mine")
+    assert "make register STACK=Mine BOT=MyBot" in said
+
+
+def test_a_registered_bot_with_a_broken_promise_is_not_called_unregistered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(register, "register", lambda bot, stack: False)
+    deploy.register_at_the_end(Options(bot_name="MyBot"))
+    assert "not registered" not in capsys.readouterr().out
+
+
+Put = Callable[[list[str], int], None]
+
+
+@pytest.fixture
+def cdk_that_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Put:
+    """Puts a program in the CDK's place that prints these lines and exits with this status."""
+
+    def put(lines: list[str], status: int) -> None:
+        text = tmp_path / "lines"
+        text.write_text("".join(f"{line}\n" for line in lines))
+        script = ["sh", "-c", f"cat {text}; exit {status}"]
+        monkeypatch.setattr(node, "cdk_command", lambda: script)
+
+    return put
+
+
+EVENT = "PoeBot |  9/11 | 5:03:37 AM | CREATE_{} | AWS::Lambda::Url  | Live/FunctionUrl (X){}"
+
+
+def test_of_the_cdks_output_one_line_a_resource_is_shown(
+    cdk_that_says: Put, tmp_path: Path
+) -> None:
+    stack = "PoeBot | 12/11 | 5:03:38 AM | CREATE_COMPLETE | AWS::CloudFormation::Stack | PoeBot"
+    cdk_that_says(
+        ["Synthesis", EVENT.format("IN_PROGRESS", ""), EVENT.format("COMPLETE   ", ""), stack], 0
+    )
+    said: list[str] = []
+    cdk.run("deploy", say=said.append, log=tmp_path / "log")
+    assert said == ["   9/11  Lambda::Url"]
+    assert "Synthesis" in (tmp_path / "log").read_text()
+
+
+def test_a_failure_shows_its_reason_and_where_the_rest_is(
+    cdk_that_says: Put, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    cdk_that_says([EVENT.format("FAILED", " no such thing"), "❌ PoeBot failed: the reason"], 1)
+    said: list[str] = []
+    with pytest.raises(CdkError) as raised:
+        cdk.run("deploy", say=said.append, log=log)
+    assert said == ["  CREATE_FAILED  AWS::Lambda::Url  Live/FunctionUrl (X) no such thing"]
+    assert str(raised.value) == (f"❌ PoeBot failed: the reason\n(the CDK's whole output: {log})")
+
+
+def test_our_own_error_in_the_cdk_app_stands_alone(cdk_that_says: Put, tmp_path: Path) -> None:
+    cdk_that_says(["error: no bot file x.py", ".venv/bin/python -m infra.app: exited with 1"], 1)
+    with pytest.raises(CdkError) as raised:
+        cdk.run("deploy", say=print, log=tmp_path / "log")
+    assert str(raised.value).splitlines()[0] == "no bot file x.py"
+
+
+@pytest.mark.parametrize(("version", "is_used"), [("v22.1.0", True), ("v20.20.2", False)])
+def test_a_node_on_the_path_is_used_if_it_is_new_enough(
+    version: str, is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("node", "npm"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = node.find()
+    assert (found is not None and found.folder == tmp_path) == is_used
+
+
+def test_the_lock_file_holds_for_any_registry() -> None:
+    """And the CDK's command line is pinned exactly: its `latest` refuses this library's output."""
+    lock = (ROOT / "package-lock.json").read_text()
+    assert "resolved" not in lock
+    assert "://" not in lock
+    assert '"aws-cdk": "2.1148.1"' in (ROOT / "package.json").read_text()

@@ -1,0 +1,164 @@
+"""`make logs`: what it shows of a log group's events, and how it begins and ends."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from commands.logs import BadTime, Log, seconds
+from commands.terminal.log_lines import Lines
+from infra.toolchain.folders import ROOT
+from tests.support.aws import Aws, Stack, aws, command, environment, run
+
+MODULE = "commands.logs"
+INVOCATION = {
+    "level": "INFO",
+    "type": "query",
+    "outcome": "bot_error",
+    "cold_start": True,
+    "duration_ms": 1234.5,
+    "events": 3,
+    "FirstEventTime": 56.7,
+}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Aws]:
+    with aws() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def deployed(cloud: Aws, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    return cloud.stack()
+
+
+def write(deployed: Stack, *messages: str, stream: str = "one", ago: float = 0) -> None:
+    logs = deployed.aws.client("logs")
+    names = [each["logStreamName"] for each in _streams(deployed)]
+    if stream not in names:
+        logs.create_log_stream(logGroupName=deployed.log_group, logStreamName=stream)
+    at = int((time.time() - ago) * 1000)
+    events = [{"timestamp": at, "message": message} for message in messages]
+    logs.put_log_events(logGroupName=deployed.log_group, logStreamName=stream, logEvents=events)
+
+
+def _streams(deployed: Stack) -> list[dict[str, str]]:
+    logs = deployed.aws.client("logs")
+    return logs.describe_log_streams(logGroupName=deployed.log_group)["logStreams"]
+
+
+def test_the_log_is_followed_until_ctrl_c(deployed: Stack) -> None:
+    write(deployed, "too old", ago=900)
+    write(deployed, json.dumps(INVOCATION), ago=60)
+    follower = subprocess.Popen(
+        command(MODULE, "--stack", deployed.name),
+        cwd=ROOT,
+        env=environment(deployed.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stdout
+    try:
+        first = follower.stdout.readline()
+        write(deployed, "a line of the bot's own")
+        second = follower.stdout.readline()
+    finally:
+        follower.send_signal(signal.SIGINT)
+    rest, said = follower.communicate(timeout=20)
+    text = "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms\n"
+    assert first[10:] == text
+    assert (second, rest, follower.returncode) == ("a line of the bot's own\n", "", 0)
+    assert said.startswith(f"{deployed.log_group}, from ")
+    assert said.count("\n") == 1
+
+
+def test_a_reader_that_leaves_ends_it_quietly(deployed: Stack) -> None:
+    write(deployed, "one", "two")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command(MODULE, "--stack", deployed.name),
+        cwd=ROOT,
+        env=environment(deployed.environment),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+
+
+def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
+    log = Log(deployed.log_group, time.time() - 600)
+    write(deployed, "new")
+    assert [event["message"] for event in log.new_events()] == ["new"]
+    write(deployed, "late", stream="two", ago=20)
+    assert [event["message"] for event in log.new_events()] == ["late"]
+    assert list(log.new_events()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (INVOCATION, "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms"),
+        ({"level": "WARN", "message": "careful"}, "WARN careful"),
+        ({"level": "INFO", "message": "\x1b[2Jcleared"}, "INFO [2Jcleared"),
+        ({"outcome": "of a bot's own"}, None),
+        ({"type": "platform.start", "record": {}}, ""),
+        ({"type": "platform.report", "record": {"status": "success", "metrics": {}}}, ""),
+        (
+            {"type": "platform.report", "record": {"metrics": {"initDurationMs": 812.3}}},
+            "cold start in 812 ms",
+        ),
+        (
+            {"type": "platform.report", "record": {"status": "timeout"}},
+            "the invocation ended with status timeout",
+        ),
+        (
+            {"type": "platform.initReport", "record": {"status": "error"}},
+            "the start ended with status error",
+        ),
+    ],
+)
+def test_a_line_for_machines_becomes_one_for_people(
+    line: dict[str, object], shown: str | None
+) -> None:
+    said: list[str] = []
+    Lines(said.append)(json.dumps(line), datetime(2026, 1, 2, 3, 4, 5))
+    if shown is None:
+        assert said == [json.dumps(line)]
+    else:
+        assert said == ([f"03:04:05  {shown}"] if shown else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)]
+)
+def test_a_time_has_a_number_and_a_unit(text: str, expected: int) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-1m", "1.5h", "10 m", "1w"])
+def test_another_time_is_refused(text: str) -> None:
+    with pytest.raises(BadTime, match="such as 10m, 2h or 1d"):
+        seconds(text)
+
+
+def test_a_log_group_that_is_gone_gives_one_clear_line(deployed: Stack) -> None:
+    deployed.aws.client("logs").delete_log_group(logGroupName=deployed.log_group)
+    done = run(MODULE, "--stack", deployed.name, variables=deployed.environment)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        f"error: there is no log group {deployed.log_group}: run `make deploy`"
+    ]

@@ -1,0 +1,244 @@
+"""What `make` tells and starts, how Python is found, and when .venv is made anew."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from infra.package.target import configured_python
+from infra.toolchain.folders import ROOT
+from infra.toolchain.pythons import this_version
+
+# Homebrew's places are searched too, and a test can't empty them.
+needs_an_empty_machine = pytest.mark.skipif(sys.platform == "darwin", reason="has Homebrew")
+
+
+def executable(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def output_of(*command: str | Path, cwd: Path = ROOT, **environment: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr."""
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_make_alone_prints_every_target_with_what_it_does() -> None:
+    status, printed, _ = output_of("make", PATH=os.environ["PATH"])
+    listed = re.findall(r"^make ([a-z-]+) +\S", printed, re.M)
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z][a-z-]*):", makefile, re.M)
+    assert status == 0
+    assert listed == [target for target in targets if not target.startswith("venv")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["run"], ".venv/bin/python -m commands.run"),
+        (
+            ["run", "PORT=9001", "BOT_FILE=examples/x.py"],
+            ".venv/bin/python -m commands.run --port '9001' --bot-file 'examples/x.py'",
+        ),
+        (
+            ["chat", "URL=http://127.0.0.1:9001", "BOT=GPT-3.5-Turbo"],
+            ".venv/bin/python -m commands.chat --url 'http://127.0.0.1:9001' --bot 'GPT-3.5-Turbo'",
+        ),
+        (
+            ["set-key", "STACK=Other", "ANEW=yes"],
+            ".venv/bin/python -m commands.set_secret set-key --stack 'Other' --anew",
+        ),
+        (
+            ["set-secret", "NAME=A_KEY", "REMOVE=yes"],
+            ".venv/bin/python -m commands.set_secret set-secret --name 'A_KEY' --remove",
+        ),
+        (["register", "BOT=My-Bot"], ".venv/bin/python -m commands.register --bot 'My-Bot'"),
+        (
+            ["check", "URL=https://bot.example", "TEXT=What's new?"],
+            ".venv/bin/python -m commands.check --url 'https://bot.example'"
+            " --text 'What'\\''s new?'",
+        ),
+        (["logs", "SINCE=2h"], ".venv/bin/python -m commands.logs --since '2h'"),
+        (["test", "ARGS=-k stream -x"], ".venv/bin/python -m pytest -k stream -x"),
+        (
+            ["package", "PYTHON=3.12", "ARCH=arm64"],
+            ".venv/bin/python -m commands.package --python '3.12' --arch 'arm64'",
+        ),
+    ],
+)
+def test_variables_reach_the_commands_as_options(arguments: list[str], command: str) -> None:
+    _, printed, _ = output_of("make", "--dry-run", *arguments, PATH=os.environ["PATH"])
+    assert " ".join(printed.replace("\\\n", "").split()).endswith(f"exec {command}")
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder for PATH with what a shell script needs, and no Python."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("cat", "cksum", "dirname", "grep", "mkdir", "rm", "sed", "sh", "tail", "tr"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
+def find(tools: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    find_python = ROOT / "infra" / "toolchain" / "find-python.sh"
+    return output_of("sh", find_python, *arguments, PATH=str(tools), HOME="/nowhere", **environment)
+
+
+def test_a_pyenv_shim_that_only_fails_is_passed_over(tools: Path, tmp_path: Path) -> None:
+    version = this_version()
+    executable(tools / f"python{version}", "echo 'command not found' >&2; exit 127")
+    real = tmp_path / f"pyenv/versions/{version}.7/bin/python{version}"
+    executable(real, f'exec "{sys.executable}" "$@"')
+    status, found, remark = find(tools, version, PYENV_ROOT=str(tmp_path / "pyenv"))
+    assert (status, remark) == (0, "")
+    assert output_of(found.strip(), "--version")[1].startswith(f"Python {version}.")
+
+
+def test_another_python_will_do_with_a_remark_unless_the_exact_one_is_asked_for(
+    tools: Path,
+) -> None:
+    executable(tools / "python3", f'exec "{sys.executable}" "$@"')
+    status, found, remark = find(tools, "3.99")
+    assert (status, remark.count("\n")) == (0, 1)
+    assert remark.startswith(f"No Python 3.99 here: using {found.strip()}.")
+    assert find(tools, "3.99", "exact") == (1, "", "")
+
+
+@needs_an_empty_machine
+def test_a_machine_without_a_modern_python_gets_one_clear_line(tools: Path) -> None:
+    error = "error: no Python 3.11 or newer found: install Python 3.13.\n"
+    assert find(tools, "3.13") == (1, "", error)
+
+
+@needs_an_empty_machine
+def test_a_python_without_venv_gets_one_clear_line(tools: Path) -> None:
+    """As Debian's is, where python3-venv is a package of its own."""
+    without = f'case "$*" in *ensurepip*) exit 1;; esac; exec "{sys.executable}" "$@"'
+    executable(tools / "python3", without)
+    status, _, error = find(tools, "3.13")
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.endswith(
+        "can't make virtual environments: install python3-venv (apt-get) or uv.\n"
+    )
+
+
+class Checkout:
+    """A project's folder with infra/venv.sh and a Python that only notes what it is asked to do."""
+
+    def __init__(self, folder: Path, tools: Path) -> None:
+        self.folder, self.tools = folder, tools
+        self.notes = notes = tools / "notes"
+        uv = (
+            f'echo "uv $*" >>{notes}; [ ! -e {tools}/no-network ] || {{ echo no network; exit 2; }}'
+        )
+        python = executable(
+            tools / "python",
+            f"""
+case "$*" in
+    -SEsc*) exec "{sys.executable}" "$@" ;;
+    "-m venv .venv") sleep 0.2; echo venv >>{notes}; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *"pip install"*) printf '%s\\n' '#!/bin/sh' '{uv}' >.venv/bin/uv; chmod 755 .venv/bin/uv ;;
+    --version) echo Python 3.13 ;;
+esac""",
+        )
+        for name in ("chmod", "cp", "sleep"):
+            (tools / name).symlink_to(str(shutil.which(name)))
+        (folder / "infra").mkdir(parents=True)
+        shutil.copy(ROOT / "infra/venv.sh", folder / "infra")
+        found = f'echo "$*" >>{tools}/sought; [ "$*" != "3.98 exact" ] && echo {python}'
+        executable(folder / "infra/toolchain/find-python.sh", found)
+        shutil.copy(ROOT / "cdk.json", folder)
+        (folder / "requirements-uv.txt").write_text("uv\n")
+        (folder / "requirements.txt").write_text("pytest\n")
+
+    def set_up(self, **environment: str) -> tuple[int, list[str]]:
+        """Exit status, and what was made: "venv", "uv"."""
+        self.notes.write_text("")
+        status, _, self.said = self.run(**environment)
+        return status, [line.split()[0] for line in self.notes.read_text().splitlines()]
+
+    def run(self, **environment: str) -> tuple[int, str, str]:
+        venv = self.folder / "infra/venv.sh"
+        return output_of("sh", venv, "requirements.txt", PATH=str(self.tools), **environment)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, tools: Path) -> Checkout:
+    return Checkout(tmp_path / "checkout", tools)
+
+
+def test_a_second_setup_has_nothing_to_do_and_nothing_to_say(checkout: Checkout) -> None:
+    assert checkout.set_up() == (0, ["venv", "uv"])
+    assert checkout.said.count("\n") == 2
+    assert checkout.set_up() == (0, [])
+    assert checkout.said == ""
+
+
+def test_changed_requirements_are_installed_into_the_same_venv(checkout: Checkout) -> None:
+    checkout.set_up()
+    (checkout.folder / "requirements.txt").write_text("pytest\nruff\n")
+    assert checkout.set_up() == (0, ["uv"])
+
+
+def test_another_python_in_cdk_json_makes_a_new_venv(checkout: Checkout) -> None:
+    checkout.set_up()
+    (checkout.folder / "cdk.json").write_text('{"context": {"python": "3.99"}}')
+    assert checkout.set_up() == (0, ["venv", "uv"])
+
+
+def test_venv_python_makes_a_venv_of_exactly_that_version(checkout: Checkout) -> None:
+    checkout.set_up()
+    assert checkout.set_up(VENV_PYTHON="3.99") == (0, ["venv", "uv"])
+    assert checkout.set_up(VENV_PYTHON="3.99") == (0, [])
+    assert checkout.set_up() == (0, ["venv", "uv"])
+    sought = (checkout.tools / "sought").read_text().splitlines()
+    configured = configured_python()
+    assert sought == [configured, "3.99 exact", configured]
+
+
+def test_venv_python_that_is_not_here_gets_one_clear_line(checkout: Checkout) -> None:
+    assert checkout.set_up(VENV_PYTHON="3.98") == (1, [])
+    assert checkout.said == "error: VENV_PYTHON=3.98: no such Python here (give one as 3.13)\n"
+
+
+def test_an_interpreter_that_is_gone_makes_a_new_venv(checkout: Checkout) -> None:
+    checkout.set_up()
+    (checkout.folder / ".venv/bin/python").unlink()
+    assert checkout.set_up() == (0, ["venv", "uv"])
+
+
+def test_a_checkout_that_moved_makes_a_new_venv(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.set_up()
+    checkout.folder = checkout.folder.rename(tmp_path / "moved")
+    assert checkout.set_up() == (0, ["venv", "uv"])
+
+
+def test_a_failed_update_shows_the_installers_words_and_leads_to_a_new_venv(
+    checkout: Checkout,
+) -> None:
+    checkout.set_up()
+    (checkout.folder / "requirements.txt").write_text("pytest\nruff\n")
+    no_network = checkout.tools / "no-network"
+    no_network.touch()
+    assert checkout.set_up() == (1, ["uv"])
+    assert "no network\nerror: setting up .venv failed" in checkout.said
+    no_network.unlink()
+    assert checkout.set_up() == (0, ["venv", "uv"])
+
+
+def test_two_setups_at_once_make_one_venv(checkout: Checkout) -> None:
+    with ThreadPoolExecutor() as threads:
+        first, second = (threads.submit(checkout.run) for _ in range(2))
+    assert (first.result()[0], second.result()[0]) == (0, 0)
+    assert checkout.notes.read_text().split().count("venv") == 1

@@ -1,0 +1,294 @@
+"""`make set-key` and `make set-secret`, as processes, against a Secrets Manager over HTTP."""
+
+import io
+import json
+import os
+import pty
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commands.set_secret import main
+from handler.secret import members as access_key
+from infra.aws import secret_members
+from infra.aws.secret_members import BadMember
+from infra.aws.secret_store import SecretStore
+from tests.support.aws import KEY, Aws, Stack, answering, aws, command, environment, run
+
+NEW_KEY = "n" * 32
+MODULE = "commands.set_secret"
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Aws]:
+    with aws() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def deployed(cloud: Aws) -> Stack:
+    return cloud.stack()
+
+
+@pytest.fixture
+def in_cloud(cloud: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(deployed: Stack, in_cloud: None) -> SecretStore:
+    return SecretStore(deployed.arn)
+
+
+@dataclass(frozen=True)
+class Done:
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def make(
+    in_cloud: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command in this process."""
+
+    def run_here(deployed: Stack, *arguments: str, said: str = "") -> Done:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said.encode())))
+        status = main([*arguments, "--stack", deployed.name])
+        return Done(*capsys.readouterr(), status)
+
+    return run_here
+
+
+def test_a_key_from_stdin_takes_the_old_ones_place_and_the_other_members_stay(
+    cloud: Aws,
+) -> None:
+    deployed = cloud.stack(text=f'{{"OTHER": "é", "POE_ACCESS_KEY": "{KEY}"}}')
+    done = run(
+        MODULE,
+        "set-key",
+        "--stack",
+        deployed.name,
+        said=f" {NEW_KEY}\r\n",
+        variables=deployed.environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert deployed.members == {"OTHER": "é", "POE_ACCESS_KEY": NEW_KEY}
+    assert "nothing to deploy" in done.stdout
+    assert NEW_KEY not in done.stdout
+
+
+def test_a_key_is_typed_at_a_prompt_that_does_not_show_it(deployed: Stack) -> None:
+    arguments = command(MODULE, "set-key", "--stack", deployed.name)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(arguments[0], arguments, environment(deployed.environment))
+    shown = b""
+    while b"on Poe: " not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, f"{NEW_KEY}\n".encode())
+    with open(terminal, "rb", buffering=0) as rest:
+        while part := _read(rest.fileno()):
+            shown += part
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert deployed.members == {"POE_ACCESS_KEY": NEW_KEY}
+    assert NEW_KEY.encode() not in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1000)
+    except OSError:  # Linux's end of a terminal whose process has gone
+        return b""
+
+
+def test_a_secret_is_set_with_every_line_of_it_and_taken_out_again(
+    make: Command, deployed: Stack
+) -> None:
+    command = ("set-secret", "--name", "CERTIFICATE")
+    done = make(deployed, *command, said=" one\ntwo\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert deployed.members == {"POE_ACCESS_KEY": KEY, "CERTIFICATE": " one\ntwo"}
+    assert "when it starts" in done.stdout
+    assert make(deployed, *command, "--remove").returncode == 0
+    assert deployed.members == {"POE_ACCESS_KEY": KEY}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "line"),
+    [
+        (["set-key"], "short", "the access key has 5 characters, not 32"),
+        (["set-key"], "\n", "the access key is empty"),
+        (["set-secret", "--name", "POE_ACCESS_KEY"], "é" * 32, "characters that no key has"),
+        (["set-secret"], "x", "which member? Such as `make set-secret NAME=OPENAI_API_KEY`"),
+        (["set-secret", "--name", "lower"], "x", "NAME has to match [A-Z][A-Z0-9_]*"),
+        (["set-secret", "--name", "HTTPS_PROXY"], "x", "would change how the function runs"),
+        (["set-secret", "--name", "EMPTY"], "", "EMPTY is empty; to take it out: "),
+        (["set-secret", "--name", "NUL"], "\0", "not a text that a variable can hold"),
+        (["set-secret", "--name", "LARGE"], "x" * 70_000, "65,536 fit"),
+        (["set-secret", "--name", "GONE", "--remove"], "", "the secret has no member GONE"),
+        (["set-secret", "--name", "POE_ACCESS_KEY", "--remove"], "", "can only be changed"),
+    ],
+)
+def test_a_value_that_the_function_would_refuse_changes_nothing(
+    make: Command, deployed: Stack, arguments: list[str], said: str, line: str
+) -> None:
+    done = make(deployed, *arguments, said=said)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert deployed.members == {"POE_ACCESS_KEY": KEY}
+
+
+def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_begin_anew(
+    make: Command, cloud: Aws
+) -> None:
+    deployed = cloud.stack(text="pasted")
+    done = make(deployed, "set-key", said=NEW_KEY)
+    assert (done.returncode, deployed.text) == (1, "pasted")
+    assert done.stderr.endswith("to begin it anew, run `make set-key ANEW=yes`\n")
+    assert "pasted" not in done.stderr
+    done = make(deployed, "set-key", "--anew", said=NEW_KEY)
+    assert (done.returncode, deployed.members) == (0, {"POE_ACCESS_KEY": NEW_KEY})
+
+
+def test_members_that_keep_the_function_from_starting_are_named(make: Command, cloud: Aws) -> None:
+    deployed = cloud.stack(text='{"PATH": "/bin", "NUMBER": 1}')
+    done = make(deployed, "set-secret", "--name", "GOOD", said="x")
+    assert done.returncode == 0
+    assert [line.split(": ")[2] for line in done.stderr.splitlines()] == [
+        "there is no POE_ACCESS_KEY",
+        "the member 'PATH'",
+        "the member 'NUMBER'",
+    ]
+
+
+def test_a_secret_that_is_marked_for_deletion_says_how_to_bring_it_back(
+    make: Command, deployed: Stack
+) -> None:
+    deployed.secrets.delete_secret(SecretId=deployed.arn)
+    done = make(deployed, "set-key", said=NEW_KEY)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "marked for deletion" in done.stderr
+    assert "restore-secret" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY", "no AWS credentials"),
+        ("AWS_REGION", "no AWS region"),
+        ("", "there is no stack None-such"),
+    ],
+)
+def test_what_lacks_on_the_way_to_aws_gives_one_clear_line(
+    deployed: Stack, without: str, words: str
+) -> None:
+    variables = {k: v for k, v in deployed.environment.items() if k not in without.split()}
+    done = run(MODULE, "set-key", "--stack", "None-such", said=NEW_KEY, variables=variables)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert words in done.stderr
+
+
+def test_a_secret_that_may_not_be_read_gives_one_clear_line(
+    make: Command, deployed: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = 400, '{"__type": "AccessDeniedException", "Message": "no"}'
+    with answering(lambda body: denied) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
+        done = make(deployed, "set-key", said=NEW_KEY)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "may not call GetSecretValue" in done.stderr
+
+
+def test_a_change_that_comes_in_between_is_not_lost(store: SecretStore, deployed: Stack) -> None:
+    seen: list[dict[str, str]] = []
+
+    def edit(members: dict[str, str]) -> dict[str, str]:
+        seen.append(members)
+        if len(seen) == 1:
+            SecretStore(deployed.arn).change(lambda others: {**others, "THEIRS": "1"})
+        return {**members, "OURS": "1"}
+
+    store.change(edit)
+    assert deployed.members == {"POE_ACCESS_KEY": KEY, "THEIRS": "1", "OURS": "1"}
+    assert len(seen) == 2
+
+
+def test_a_secret_that_was_set_back_to_an_old_version_can_be_changed(
+    store: SecretStore, deployed: Stack
+) -> None:
+    old = deployed.current["VersionId"]
+    store.change(lambda members: {**members, "FIRST": "1"})
+    new = deployed.current["VersionId"]
+    deployed.secrets.update_secret_version_stage(
+        SecretId=deployed.arn,
+        VersionStage="AWSCURRENT",
+        MoveToVersionId=old,
+        RemoveFromVersionId=new,
+    )
+    store.change(lambda members: {**members, "SECOND": "1"})
+    # By the version put last: moto leaves the label AWSCURRENT at the one that was set back to.
+    put_last = deployed.secrets.get_secret_value(SecretId=deployed.arn)["SecretString"]
+    assert json.loads(put_last) == {"POE_ACCESS_KEY": KEY, "SECOND": "1"}
+
+
+def test_the_same_value_again_makes_no_new_version(store: SecretStore, deployed: Stack) -> None:
+    store.change(lambda members: members)
+    versions = deployed.secrets.list_secret_version_ids(SecretId=deployed.arn)["Versions"]
+    assert len(versions) == 1
+
+
+# The function's own rules, which are written twice since no part imports the other.
+
+near_keys = st.text(st.sampled_from("aé \n\t\x00~"), min_size=30, max_size=35) | st.text()
+
+
+@given(near_keys)
+def test_a_key_is_taken_exactly_if_the_function_takes_it(text: str) -> None:
+    assert _outcome(secret_members.check_key, text) == _outcome(_functions_check, text)
+
+
+def _functions_check(text: str) -> str:
+    return access_key.check_key(text, "a test")
+
+
+@given(
+    st.sampled_from(["AWS_X", "OPENAI_API_KEY", "HTTP_PROXY", "_", "a", "HOME", "POE_ACCESS_KEY"])
+    | st.text("AWS_PROXY", max_size=9),
+    st.none() | st.integers() | st.text() | st.text("\ud800\0a", max_size=3) | st.just("k" * 32),
+)
+def test_a_member_is_at_fault_exactly_if_the_function_would_refuse_it(
+    name: str, value: object
+) -> None:
+    members = {"POE_ACCESS_KEY": KEY, name: value}
+    text = secret_members.encode(members)
+    try:
+        access_key.parse_members(text, "arn")
+        refused = False
+    except access_key.BadKey:
+        refused = True
+    assert bool(secret_members.faults(members)) is refused
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"A": "1", "A": "2"}', '"text"', "[" * 9999])
+def test_a_text_is_an_object_exactly_if_it_is_one_for_the_function(text: str) -> None:
+    assert secret_members.parse(text) is None
+    with pytest.raises(access_key.BadKey, match="not a JSON object"):
+        access_key.parse_members(text, "arn")
+
+
+def _outcome(check, text: str) -> str | None:  # type: ignore[no-untyped-def]
+    try:
+        return check(text)
+    except (BadMember, access_key.BadKey):
+        return None

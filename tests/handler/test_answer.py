@@ -1,0 +1,330 @@
+"""`query` on the short way equals fastapi_poe's own app: headers, bytes, endings."""
+
+import asyncio
+import contextlib
+import json
+import re
+
+import fastapi_poe as fp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import EventSourceResponse
+
+from handler.app import answer as query
+from handler.app.dispatch import App
+
+KEY = "k" * 32
+QUERY = {
+    "type": "query",
+    "version": "1.2",
+    "query": [{"role": "user", "content": "hello"}],
+    "user_id": "u",
+    "conversation_id": "c",
+    "message_id": "m",
+}
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "path": "/",
+    "raw_path": b"/",
+    "root_path": "",
+    "query_string": b"",
+    "scheme": "https",
+    "server": ("bot.example", 443),
+    "client": ("192.0.2.1", 1),
+    "headers": [
+        (b"authorization", b"Bearer " + KEY.encode()),
+        (b"content-type", b"application/json"),
+    ],
+}
+
+
+class Scripted(fp.PoeBot):
+    """Yields what it is given; an exception in the script is raised, a number is slept."""
+
+    script = ()
+    cleaned_up = 0
+
+    async def get_response(self, request):
+        self._file_events_to_yield.clear()  # a failed turn leaves its files for the next one
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                elif isinstance(step, fp.Attachment):  # as post_message_attachment leaves it
+                    event = self.file_event(step.url, step.content_type, step.name, step.inline_ref)
+                    self._file_events_to_yield.setdefault(request.message_id, []).append(event)
+                else:
+                    yield step
+        finally:
+            self.cleaned_up += 1
+
+
+BOT = Scripted(access_key=KEY)
+APPS = App([BOT]), fp.make_app(BOT)
+
+
+def both(*script):
+    """A bot with this script, and the two apps that serve it."""
+    BOT.script, BOT.cleaned_up = script, 0
+    return BOT, *APPS
+
+
+def asking(gone, document=QUERY):
+    """A `receive` with the whole question, and then, once that is set, the client's going away."""
+    bodies = [json.dumps(document).encode()]
+
+    async def receive():
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def answer(app, document=QUERY, gone_after=None):
+    """The app's messages; the client goes away after `gone_after` of them."""
+    messages, gone = [], asyncio.Event()
+
+    async def send(message):
+        messages.append({**message, "body": bytes(message.get("body", b""))})
+        if len(messages) == gone_after:
+            gone.set()
+
+    await asyncio.wait_for(app({**SCOPE}, asking(gone, document), send), 10)
+    return messages
+
+
+def comparable(messages):
+    """Status, headers, each body message; the moment in a ping is not part of it."""
+    head, *rest = messages
+    bodies = [
+        (re.sub(rb"ping - [-0-9:. +]+", b"ping", each["body"]), each["more_body"]) for each in rest
+    ]
+    return head["status"], head["headers"], bodies
+
+
+TEXT = st.text(max_size=30) | st.sampled_from(["a\r\nb", "a\nb", "a\rb", "\u2028", "\0", ": x", ""])
+ATTACHMENTS = st.builds(
+    fp.Attachment,
+    url=TEXT,
+    content_type=TEXT,
+    name=TEXT,
+    inline_ref=st.none() | TEXT,
+)
+EVENTS = st.one_of(
+    st.builds(
+        fp.PartialResponse,
+        text=TEXT,
+        is_suggested_reply=st.booleans(),
+        is_replace_response=st.booleans(),
+        attachment=st.none() | ATTACHMENTS,
+        data=st.none() | st.dictionaries(TEXT, st.integers()),
+    ),
+    st.builds(
+        fp.MetaResponse,
+        text=TEXT,
+        linkify=st.booleans(),
+        suggested_replies=st.booleans(),
+        content_type=st.sampled_from(["text/markdown", "text/plain"]),
+        refetch_settings=st.booleans(),
+    ),
+    st.builds(fp.DataResponse, metadata=TEXT),
+    st.builds(
+        fp.ErrorResponse,
+        text=TEXT,
+        allow_retry=st.booleans(),
+        error_type=st.none() | st.sampled_from(["user_message_too_long", "insufficient_fund"]),
+        raw_response=st.none() | TEXT,
+    ),
+    st.builds(
+        ServerSentEvent,
+        st.none() | TEXT | st.integers() | st.dictionaries(TEXT, TEXT),
+        event=st.none() | TEXT,
+        id=st.none() | TEXT,
+        retry=st.none() | st.integers(),
+        comment=st.none() | TEXT,
+        sep=st.none() | st.sampled_from(["\r\n", "\n", "\r"]),
+    ),
+    # The plain ones, which have a way of their own: one that line breaks must not get on to.
+    st.builds(ServerSentEvent, TEXT, event=st.none() | TEXT),
+    ATTACHMENTS,
+    st.builds(ValueError, TEXT),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(EVENTS, max_size=6))
+def test_headers_and_bytes_equal_those_of_make_app_for_every_kind_of_event(script):
+    async def compare():
+        bot, ours, theirs = both(*script)
+        assert comparable(await answer(ours)) == comparable(await answer(theirs))
+        assert bot.cleaned_up == 2
+
+    asyncio.run(compare())
+
+
+@pytest.mark.anyio
+async def test_pings_equal_those_of_make_app(monkeypatch):
+    monkeypatch.setattr(query, "PING_SECONDS", 0.4)
+    monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.4)
+    # Each event halfway between two pings, so that a slow machine does not change their order.
+    _, ours, theirs = both(1.0, fp.PartialResponse(text="late"), 0.4)
+    mine = comparable(await answer(ours))
+    assert mine == comparable(await answer(theirs))
+    assert [body for body, _ in mine[2]].count(b": ping\r\n\r\n") == 3
+
+
+@pytest.mark.anyio
+async def test_no_ping_follows_the_end(monkeypatch):
+    monkeypatch.setattr(query, "PING_SECONDS", 0.02)
+    _, ours, _ = both(fp.PartialResponse(text="quick"))
+    messages = await answer(ours)
+    count = len(messages)
+    await asyncio.sleep(0.1)
+    assert len(messages) == count
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("gone_after", [1, 2, 3])
+async def test_a_client_that_goes_away_stops_the_bot_as_in_make_app(gone_after):
+    slow = [step for n in range(4) for step in (fp.PartialResponse(text=str(n)), 0.1)]
+    bot, ours, theirs = both(*slow)
+    mine = await answer(ours, gone_after=gone_after)
+    assert bot.cleaned_up == 1
+    assert comparable(mine) == comparable(await answer(theirs, gone_after=gone_after))
+    assert mine[-1].get("more_body") is not False  # there is nobody to read an end
+    assert bot.cleaned_up == 2
+
+
+@pytest.mark.anyio
+async def test_the_task_that_served_a_client_that_went_away_is_not_left_cancelled():
+    _, ours, _ = both(fp.PartialResponse(text="a"), 5.0)
+    await answer(ours, gone_after=2)
+    assert asyncio.current_task().cancelling() == 0
+    await asyncio.sleep(0)
+
+
+@pytest.mark.anyio
+async def test_a_bot_that_swallows_its_cancellation_is_not_asked_for_more():
+    class Stubborn(fp.PoeBot):
+        async def get_response(self, request):
+            for number in range(1000):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.05)
+                yield fp.PartialResponse(text=str(number))
+
+    messages = await answer(App([Stubborn(access_key=KEY)]), gone_after=2)
+    assert len(messages) <= 4
+
+
+@pytest.mark.anyio
+async def test_another_ones_cancellation_goes_through():
+    _, ours, _ = both(fp.PartialResponse(text="a"), 5.0)
+    task = asyncio.ensure_future(answer(ours))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.anyio
+async def test_another_ones_cancellation_goes_through_although_the_client_goes_away_as_well():
+    _, ours, _ = both(fp.PartialResponse(text="a"), 5.0)
+    gone = asyncio.Event()
+
+    async def send(message):
+        pass
+
+    task = asyncio.ensure_future(ours({**SCOPE}, asking(gone), send))
+    await asyncio.sleep(0.05)
+    gone.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.anyio
+async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
+    monkeypatch.setattr(query, "PING_SECONDS", 0.01)
+    _, ours, _ = both(fp.PartialResponse(text="a"), 0.05, fp.PartialResponse(text="b"))
+
+    async def send(message):
+        if message.get("body", b"").startswith(b": ping"):
+            await asyncio.Event().wait()  # and never gets it out
+
+    before = asyncio.all_tasks()
+    await ours({**SCOPE}, asking(asyncio.Event()), send)
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.anyio
+async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
+    class Context:
+        def get_remaining_time_in_millis(self):
+            return 900_000
+
+    async def on_lambda(scope, receive, send):
+        await ours({**scope, "aws.context": Context()}, receive, send)
+
+    monkeypatch.setattr(query, "POE_SECONDS", 0.05)
+    _, ours, _ = both(5.0)
+    *_, error, done, end = await answer(on_lambda)
+    assert b"ran out of time" in error["body"]
+    assert done["body"].startswith(b"event: done")
+    assert end["more_body"] is False
+
+
+@pytest.mark.anyio
+async def test_a_failing_send_closes_the_bot_and_reaches_the_server():
+    bot, ours, _ = both(fp.PartialResponse(text="a"), fp.PartialResponse(text="b"))
+
+    async def send(message):
+        if message.get("body"):
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await ours({**SCOPE}, asking(asyncio.Event()), send)
+    await asyncio.sleep(0.05)  # asyncio closes a bot's inner generators in tasks of their own
+    assert bot.cleaned_up == 1
+
+
+@pytest.mark.anyio
+async def test_the_bot_sees_the_same_query_key_and_request_as_in_make_app():
+    seen = []
+
+    class Looking(fp.PoeBot):
+        async def get_response_with_context(self, request, context):
+            http = context.http_request
+            seen.append((request, await http.body(), http.headers, http.url.path, http.client))
+            yield fp.PartialResponse(text="x")
+
+    bot = Looking(access_key=KEY)
+    document = {**QUERY, "extra_params": {"a": 1}, "unknown": "ignored"}
+    await answer(App([bot]), document)
+    await answer(fp.make_app(bot), document)
+    assert seen[0] == seen[1]
+    assert seen[0][0].access_key == KEY
+
+
+@pytest.mark.anyio
+async def test_what_was_sent_is_counted_for_the_log():
+    _, ours, _ = both(fp.PartialResponse(text="a"), fp.ErrorResponse(text="no"))
+    state = {}
+
+    async def stateful(scope, receive, send):
+        await ours({**scope, "state": state}, receive, send)
+
+    await answer(stateful)
+    tally = state["poe.tally"]
+    assert (tally.events, tally.errors, tally.characters) == (3, 1, 1)
+    assert tally.first_event > 0
+    assert state["poe.type"] == "query"

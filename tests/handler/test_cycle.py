@@ -1,0 +1,206 @@
+"""The ASGI cycle: one test for each way in which an app can behave or misbehave."""
+
+import asyncio
+import json
+
+import pytest
+
+from handler.runtime.cycle import BadEvent, Cycle, State, UnexpectedMessage
+from handler.runtime.loop import Context
+from tests.support.runtime_api import function_url_event
+
+pytestmark = pytest.mark.anyio
+
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain")],
+}
+
+
+class Recorded:
+    """A stream that keeps each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.size = 0
+        self.ended = False
+        self.paused = False
+        self.drained: list[int] = []  # how many writes there were each time
+
+    def write(self, data: bytes) -> None:
+        assert data
+        assert not self.ended
+        self.writes.append(data)
+
+    def end(self) -> None:
+        assert not self.ended, "the body ended twice"
+        self.ended = True
+
+    async def drain(self) -> None:
+        self.drained.append(len(self.writes))
+
+    def fail(self, failure) -> None: ...
+
+    async def accepted(self) -> None: ...
+
+
+def cycle_of(event=None):
+    stream = Recorded()
+
+    async def open_stream():
+        return stream
+
+    return Cycle(event or function_url_event(), Context(), {}, open_stream), stream
+
+
+def body(data=b"", more=False):
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+async def test_prelude_nuls_and_body_go_out_one_by_one_as_they_are_sent():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    assert stream.writes == [
+        b'{"statusCode": 200, "headers": {"content-type": "text/plain"}}',
+        b"\0" * 8,
+    ]
+    await cycle.send(body(b"a", more=True))
+    assert stream.writes[2:] == [b"a"]
+    assert not stream.ended
+    await cycle.send(body(b"b"))
+    assert stream.writes[3:] == [b"b"]
+    assert stream.ended
+    assert cycle.state is State.COMPLETE
+
+
+async def test_an_app_waits_where_the_other_side_lags_behind():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    stream.paused = True
+    await cycle.send(body(b"a", more=True))
+    stream.paused = False
+    await cycle.send(body(b"b", more=True))
+    assert stream.drained == [3]
+
+
+async def test_an_event_stream_begins_with_a_comment_at_once():
+    cycle, stream = cycle_of()
+    kind = (b"Content-Type", b"text/event-stream; charset=utf-8")
+    await cycle.send({**START, "headers": [kind]})
+    assert stream.writes[2:] == [b":\r\n\r\n"]
+
+
+async def test_a_compressed_event_stream_gets_no_comment():
+    cycle, stream = cycle_of()
+    headers = [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")]
+    await cycle.send({**START, "headers": headers})
+    assert len(stream.writes) == 2
+
+
+async def test_an_empty_piece_is_no_chunk_since_that_would_end_the_body():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    await cycle.send(body(b"", more=True))
+    assert len(stream.writes) == 2
+    assert not stream.ended
+
+
+async def test_a_memoryview_is_a_body():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    await cycle.send(body(memoryview(b"view")))
+    assert stream.writes[2:] == [b"view"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_a_response_without_a_body_ends_with_its_head(method, status):
+    cycle, stream = cycle_of(function_url_event(method))
+    await cycle.send({**START, "status": status})
+    assert stream.ended  # before the app says so
+    await cycle.send(body(b"dropped", more=True))
+    await cycle.send(body())
+    assert len(stream.writes) == 2
+    assert cycle.state is State.COMPLETE
+
+
+async def test_cookies_and_repeated_headers_take_lambdas_form():
+    cycle, stream = cycle_of()
+    headers = [
+        (b"set-cookie", b"a=1"),
+        (b"Set-Cookie", b"b=2"),
+        (b"X-Twice", b"1"),
+        (b"x-twice", b"2"),
+    ]
+    await cycle.send({**START, "status": 201, "headers": headers})
+    assert json.loads(stream.writes[0]) == {
+        "statusCode": 201,
+        "headers": {"x-twice": "1,2"},  # and no content type that the app did not name
+        "cookies": ["a=1", "b=2"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "words"),
+    [
+        ([], body(b"x"), "http.response.body is not allowed while REQUEST"),
+        ([START], START, "http.response.start is not allowed while RESPONSE"),
+        ([START, body(b"x")], body(b"y"), "http.response.body is not allowed while COMPLETE"),
+        ([START], {"type": "http.response.trailers"}, "http.response.trailers is not allowed"),
+        ([], {"type": "websocket.send"}, "websocket.send is not allowed while REQUEST"),
+    ],
+)
+async def test_an_illegal_message_raises_and_changes_nothing(before, message, words):
+    cycle, stream = cycle_of()
+    for earlier in before:
+        await cycle.send(earlier)
+    was = (cycle.state, list(stream.writes), stream.ended)
+    with pytest.raises(UnexpectedMessage, match=words):
+        await cycle.send(message)
+    assert (cycle.state, stream.writes, stream.ended) == was
+
+
+async def test_receive_gives_the_body_once_and_then_blocks_until_the_response_is_complete():
+    cycle, _ = cycle_of(function_url_event(body="hello"))
+    assert await cycle.receive() == {"type": "http.request", "body": b"hello", "more_body": False}
+    waiting = [asyncio.ensure_future(cycle.receive()) for _ in range(2)]
+    await cycle.send(START)
+    await cycle.send(body(b"x", more=True))
+    await asyncio.sleep(0.01)
+    assert not any(each.done() for each in waiting)
+    await cycle.send(body())
+    assert await asyncio.gather(*waiting) == [{"type": "http.disconnect"}] * 2
+
+
+async def test_a_response_that_cannot_begin_leaves_the_cycle_where_it_was():
+    async def open_stream():
+        raise ConnectionRefusedError
+
+    cycle = Cycle(function_url_event(), Context(), {}, open_stream)
+    with pytest.raises(ConnectionRefusedError):
+        await cycle.send(START)
+    assert cycle.state is State.REQUEST
+    assert cycle.stream is None
+
+
+async def test_the_scope_is_mangums_with_the_event_the_context_and_a_state():
+    event = function_url_event(
+        "POST", "/echo", {"X-Header": "1"}, '{"a": 1}', cookies=["c=1", "d=2"]
+    )
+    cycle, _ = cycle_of(event)
+    scope = cycle.scope
+    assert (scope["type"], scope["method"], scope["path"]) == ("http", "POST", "/echo")
+    assert [b"x-header", b"1"] in scope["headers"]
+    assert [b"cookie", b"c=1; d=2"] in scope["headers"]
+    assert scope["client"][0] == "192.0.2.1"
+    assert scope["aws.event"] is event
+    assert scope["aws.context"].get_remaining_time_in_millis() == 0
+    assert scope["state"] == {}
+
+
+@pytest.mark.parametrize(
+    "broken", [{"headers": ["x"]}, {"headers": {"host": "a:b:c"}}, {"body": 7}, {"cookies": [1]}]
+)
+async def test_what_mangum_cannot_read_is_a_bad_event(broken):
+    with pytest.raises(BadEvent):
+        cycle_of({**function_url_event(), **broken})

@@ -1,0 +1,249 @@
+"""Bot and key → app: what is refused at the start, and what fastapi_poe's own app is spared."""
+
+import json
+import logging
+import sys
+import types
+
+import fastapi_poe as fp
+import httpx
+import pytest
+
+from handler.app.dispatch import App, BadBot, load
+from handler.secret.members import BadKey
+
+pytestmark = pytest.mark.anyio
+
+KEY = "k" * 32
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:poe-AbCdEf"
+
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        yield fp.PartialResponse(text="hello")
+
+
+@pytest.fixture
+def bot_module(monkeypatch):
+    """Stands for handler/bot.py."""
+    module = types.ModuleType("handler.bot")
+    monkeypatch.setitem(sys.modules, "handler.bot", module)
+    return module
+
+
+class Secret:
+    """Where the key is kept: each read gives what is there now, or raises it."""
+
+    arn = ARN
+
+    def __init__(self, members):
+        self.members = members
+        self.reads = 0
+
+    def text(self):
+        self.reads += 1
+        if isinstance(self.members, Exception):
+            raise self.members
+        return json.dumps(self.members)
+
+    fresh_text = text
+
+
+def client(app):
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="https://bot"
+    )
+
+
+async def post(app, body, key=KEY, path="/"):
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with client(app) as http:
+        return await http.post(path, content=content, headers=headers)
+
+
+def query(**more):
+    identifiers = {"user_id": "u", "conversation_id": "c", "message_id": "m"}
+    messages = [{"role": "user", "content": "hello"}]
+    return {"type": "query", "version": "1.2", "query": messages, **identifiers, **more}
+
+
+# --- the start ---------------------------------------------------------------------------------
+
+
+async def test_the_secrets_members_are_in_the_environment_before_the_bot_is_asked_for(bot_module):
+    environ = {"POE_ACCESS_KEY": "an old one"}
+    members = {"POE_ACCESS_KEY": f" {KEY}\n", "OPENAI_API_KEY": "o"}
+    bot_module.bot = Bot()
+    app = load(environ, Secret(members))
+    assert environ["OPENAI_API_KEY"] == "o"
+    assert environ["POE_ACCESS_KEY"] == KEY
+    assert (await post(app, query())).status_code == 200
+
+
+async def test_a_secret_that_cannot_be_read_is_no_reason_to_take_the_environments_key(bot_module):
+    bot_module.bot = Bot()
+    with pytest.raises(RuntimeError, match="no network"):
+        load({"POE_ACCESS_KEY": KEY}, Secret(RuntimeError("no network")))
+
+
+async def test_without_a_secret_the_environments_key_counts(bot_module):
+    bot_module.bot = Bot()
+    app = load({"POE_ACCESS_KEY": KEY}, None)
+    assert (await post(app, query())).status_code == 200
+
+
+@pytest.mark.parametrize("environ", [{}, {"POE_API_KEY": KEY}, {"POE_ACCESS_KEY": "short"}])
+async def test_a_server_without_a_proper_key_does_not_exist(bot_module, environ):
+    bot_module.bot = Bot()
+    with pytest.raises(BadKey):
+        load(environ, None)
+
+
+async def test_a_persons_key_is_dropped(bot_module):
+    bot_module.bot = Bot()
+    environ = {"POE_ACCESS_KEY": KEY, "POE_API_KEY": "p" * 32}
+    app = load(environ, None)
+    assert "POE_API_KEY" not in environ
+    assert (await post(app, query(), key="p" * 32)).status_code == 401
+
+
+async def test_a_key_on_the_bot_object_is_checked_too(bot_module):
+    """fastapi_poe takes any."""
+    bot_module.bot = Bot(access_key="short")
+    with pytest.raises(BadKey, match="path /"):
+        load({}, None)
+
+
+async def test_several_bots_each_have_their_key_and_path(bot_module):
+    bot_module.bot = [Bot("/a", "a" * 32), Bot("/b", "b" * 32)]
+    app = load({}, None)
+    assert (await post(app, query(), "a" * 32, "/a")).status_code == 200
+    assert (await post(app, query(), "a" * 32, "/b")).status_code == 401
+    assert (await post(app, query(), "b" * 32, "/b")).status_code == 200
+    assert (await post(app, query(), "b" * 32, "/c")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("bot", "words"),
+    [
+        (None, "has to end with `bot = …`"),
+        ([], "has to end with"),
+        (Bot, "has to end with"),
+        ([Bot(access_key=KEY), "x"], "has to end with"),
+        ([Bot("/a", KEY), Bot("/a", KEY)], "two bots have the path /a"),
+        ([Bot("/a", KEY), Bot("/b")], "the bot on path /b has no access key"),
+        (Bot("echo", KEY), "begin with a slash"),
+    ],
+)
+async def test_what_is_no_bot_is_refused_with_the_cure(bot_module, bot, words):
+    bot_module.bot = bot
+    with pytest.raises(BadBot, match=words):
+        load({"POE_ACCESS_KEY": KEY}, None)
+
+
+async def test_a_module_without_a_bot_is_refused(bot_module):
+    with pytest.raises(BadBot, match="has to end with `bot = …`"):
+        load({"POE_ACCESS_KEY": KEY}, None)
+
+
+async def test_a_bot_with_a_name_calls_nobody_and_warns_of_nothing(monkeypatch, caplog):
+    """make_app would push the settings over the network at each start, key in the URL."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a call to Poe")
+
+    monkeypatch.setattr(httpx, "post", refuse)
+    bot = Bot(access_key=KEY, bot_name="Named")
+    response = await post(App([bot]), {"type": "settings", "version": "1.2"})
+    assert response.json()["server_bot_dependencies"] == {}
+    assert bot.bot_name == "Named"
+    assert not [record for record in caplog.records if record.name == "uvicorn.default"]
+    assert not logging.getLogger("uvicorn.default").disabled
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+APP = App([Bot(access_key=KEY)])
+
+
+async def test_anybody_may_see_that_a_bot_lives_here_and_nothing_else():
+    async with client(APP) as http:
+        assert (await http.get("/")).status_code == 200
+        assert (await http.get("/docs")).status_code == 404
+        assert (await http.get("/openapi.json")).status_code == 404
+        assert (await http.post("/", json=query())).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"x"', b"{}", b'{"type": 1}', b"\xff", b"[" * 99_999]
+)
+async def test_what_fastapi_poe_answers_with_500_is_a_400(body):
+    response = await post(APP, body)
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+async def test_missing_fields_are_a_400_and_an_unknown_type_a_501():
+    assert (await post(APP, {"type": "query", "version": "1.2"})).status_code == 400
+    assert (await post(APP, {"type": "settings"})).status_code == 400
+    assert (await post(APP, {"type": "new"})).status_code == 501
+
+
+async def test_a_refusal_comes_before_the_body_is_looked_at():
+    assert (await post(APP, b"{", key="wrong")).status_code == 401
+
+
+@pytest.mark.parametrize("role", ["moderator", "assistant"])
+async def test_an_unknown_role_is_ignored_not_refused(role):
+    messages = [{"role": role, "content": "new"}, {"role": "user", "content": "hello"}]
+    response = await post(APP, query(query=messages))
+    assert response.status_code == 200
+    assert '"hello"' in response.text
+
+
+async def test_an_unknown_feedback_type_is_accepted_and_does_not_reach_the_bot():
+    feedback = {"user_id": "u", "conversation_id": "c", "message_id": "m", "version": "1.2"}
+    told = []
+
+    class Listening(Bot):
+        async def on_feedback(self, feedback_request):
+            told.append(feedback_request.feedback_type)
+
+    app = App([Listening(access_key=KEY)])
+    for kind in ("like", "applause"):
+        document = {"type": "report_feedback", **feedback, "feedback_type": kind}
+        response = await post(app, document)
+        assert (response.status_code, response.json()) == (200, {})
+    assert told == ["like"]
+
+
+async def test_reports_reach_the_bot_with_what_is_unknown_left_out():
+    seen = []
+
+    class Listening(Bot):
+        async def on_error(self, error_request):
+            seen.append(error_request)
+
+    document = {"type": "report_error", "version": "1.2", "message": "m", "metadata": {}, "new": 1}
+    response = await post(App([Listening(access_key=KEY)]), document)
+    assert response.status_code == 200
+    assert seen[0].message == "m"
+
+
+async def test_the_schemes_case_does_not_matter_to_any_request():
+    """It does to fastapi_poe, which gets what is not a query."""
+    async with client(APP) as http:
+        headers = {"Authorization": f"bearer {KEY}"}
+        for document in (query(), {"type": "settings", "version": "1.2"}):
+            response = await http.post("/", json=document, headers=headers)
+            assert response.status_code == 200
+
+
+async def test_a_key_that_was_changed_on_the_bot_counts_at_once():
+    bot = Bot(access_key=KEY)
+    app = App([bot])
+    assert (await post(app, query())).status_code == 200
+    bot.access_key = "n" * 32
+    assert (await post(app, query())).status_code == 401
+    assert (await post(app, query(), key="n" * 32)).status_code == 200

@@ -1,0 +1,337 @@
+import importlib
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.log import lines as log
+
+SECRET = "k" * 32
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    root = logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    yield root
+    root.handlers, root.level = handlers, level
+    root.setLevel(level)
+
+
+@pytest.fixture
+def lines(capsys):
+    """What was written since the last call, each line parsed."""
+
+    def read():
+        out, err = capsys.readouterr()
+        assert not err
+        assert out == "" or out.endswith("\n")
+        return [json.loads(line) for line in out.splitlines()]
+
+    return read
+
+
+def failing(error):
+    raise error
+
+
+# The line
+
+
+def test_a_line_has_time_level_and_request_id(lines):
+    log.write("INFO", {"message": "hello", "n": 1}, now=1_795_406_706.0999)
+    assert lines() == [
+        {
+            "timestamp": "2026-11-23T04:05:06.099Z",
+            "level": "INFO",
+            "requestId": "",
+            "message": "hello",
+            "n": 1,
+        }
+    ]
+
+
+@given(st.floats(0, 2**35))
+def test_a_timestamp_is_rfc_3339_with_milliseconds(now):
+    stdout, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        log.write("INFO", {}, now=now)
+        timestamp = json.loads(sys.stdout.getvalue())["timestamp"]
+    finally:
+        sys.stdout = stdout
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", timestamp)
+    assert 0 <= now - datetime.fromisoformat(timestamp).timestamp() < 0.00101
+
+
+def test_now_is_the_time_by_default(lines):
+    log.write("INFO", {})
+    age = datetime.now().timestamp() - datetime.fromisoformat(lines()[0]["timestamp"]).timestamp()
+    assert -1 < age < 600
+
+
+def test_a_line_is_one_write(monkeypatch):
+    writes = []
+
+    class Stdout:
+        write = writes.append
+
+    monkeypatch.setattr(sys, "stdout", Stdout())
+    log.write("INFO", {"message": "two\nlines"})
+    assert len(writes) == 1
+    assert writes[0].count("\n") == 1
+    assert writes[0].endswith("\n")
+
+
+def test_the_request_id_is_that_of_the_context(lines):
+    log.configure("INFO")
+    token = log.request_id.set("id-1")
+    try:
+        logging.getLogger("handler.bot").info("hello")
+        thread = threading.Thread(target=logging.getLogger("handler.bot").info, args=("hello",))
+        thread.start()
+        thread.join()
+    finally:
+        log.request_id.reset(token)
+    mine, anothers = lines()
+    assert mine["requestId"] == "id-1"
+    assert anothers["requestId"] in ("", "id-1")  # a thread has a context of its own until 3.14
+
+
+# Levels
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (logging.DEBUG, "DEBUG"),
+        (logging.INFO, "INFO"),
+        (logging.WARNING, "WARN"),
+        (logging.ERROR, "ERROR"),
+        (logging.CRITICAL, "FATAL"),
+        (1, "TRACE"),
+        (25, "INFO"),
+        (35, "WARN"),
+        (99, "FATAL"),
+    ],
+)
+def test_a_level_is_written_by_lambdas_name(lines, number, name):
+    log.configure("TRACE")
+    logging.getLogger("handler").log(number, "hello")
+    assert [line["level"] for line in lines()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("TRACE", ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
+        ("DEBUG", ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
+        ("INFO", ["INFO", "WARN", "ERROR", "FATAL"]),
+        ("info", ["INFO", "WARN", "ERROR", "FATAL"]),
+        ("WARN", ["WARN", "ERROR", "FATAL"]),
+        ("ERROR", ["ERROR", "FATAL"]),
+        ("FATAL", ["FATAL"]),
+        ("nonsense", ["INFO", "WARN", "ERROR", "FATAL"]),
+        ("", ["INFO", "WARN", "ERROR", "FATAL"]),
+    ],
+)
+def test_a_configured_level_drops_what_is_below_it(lines, level, expected):
+    log.configure(level)
+    for number in (10, 20, 30, 40, 50):
+        logging.getLogger("handler.bot").log(number, "hello")
+    assert [line["level"] for line in lines()] == expected
+
+
+@pytest.mark.parametrize("name", ["handler", "handler.bot", "handler.my.module", None])
+def test_our_loggers_and_the_root_pass_at_debug(lines, name):
+    log.configure("DEBUG")
+    logging.getLogger(name).debug("hello")
+    assert [line["logger"] for line in lines()] == [name or "root"]
+
+
+@pytest.mark.parametrize(
+    "name", ["httpx", "httpcore.http11", "botocore.auth", "handlers", "asyncio"]
+)
+def test_third_parties_pass_from_warning_on(lines, name):
+    log.configure("DEBUG")
+    logger = logging.getLogger(name)
+    logger.debug("GET https://poe/%s", SECRET)
+    logger.info("GET https://poe/%s", SECRET)
+    assert not lines()
+    logger.warning("careful")
+    assert [line["message"] for line in lines()] == ["careful"]
+
+
+@pytest.mark.parametrize("name", ["httpx", "botocore", "asyncio"])
+def test_a_third_partys_own_level_does_not_open_the_door(lines, name, monkeypatch):
+    log.configure("DEBUG")
+    monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+    logging.getLogger(name).info("GET https://poe/%s", SECRET)
+    assert not lines()
+
+
+def test_configuring_twice_writes_once(lines):
+    log.configure("INFO")
+    log.configure("INFO")
+    logging.getLogger("handler").info("hello")
+    assert len(lines()) == 1
+
+
+# Errors
+
+
+def test_of_an_error_only_type_and_place_are_written(lines):
+    log.configure("DEBUG")
+    try:
+        try:
+            failing(KeyError(SECRET))
+        except KeyError as cause:
+            raise ValueError(SECRET) from cause
+    except ValueError:
+        logging.getLogger("handler").exception("it failed")
+    (line,) = lines()
+    assert line["message"] == "it failed"
+    assert line["errorType"] == "ValueError"
+    assert len(line["stackTrace"]) == 1
+    assert re.fullmatch(rf"{re.escape(__file__)}:\d+ in test_\w+", line["stackTrace"][0])
+    assert SECRET not in json.dumps(line)
+
+
+def test_a_stack_ends_where_the_error_was_raised():
+    try:
+        failing(ValueError(SECRET))
+    except ValueError as error:
+        stack = log.stack_of(error)
+    assert [place.rpartition(" in ")[2] for place in stack] == [
+        "test_a_stack_ends_where_the_error_was_raised",
+        "failing",
+    ]
+
+
+def test_importlibs_own_frames_are_left_out(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ZeroDivisionError) as caught:
+        importlib.import_module("broken_module")
+    stack = log.stack_of(caught.value)
+    assert stack[-1].endswith("broken_module.py:1 in <module>")
+    assert not [place for place in stack if "frozen" in place]
+
+
+def test_the_stack_of_an_endless_recursion_is_cut_at_its_outer_end():
+    def deeper():
+        return deeper()
+
+    try:
+        deeper()
+    except RecursionError as error:
+        stack = log.stack_of(error)
+    assert len(stack) == log.MOST_FRAMES
+    assert all(place.endswith(" in deeper") for place in stack)
+
+
+@pytest.mark.parametrize("exc_info", [True, (None, None, None), None])
+def test_no_error_is_no_error(lines, exc_info):
+    log.configure("INFO")
+    logging.getLogger("handler").error("hello", exc_info=exc_info)
+    assert "errorType" not in lines()[0]
+
+
+def test_asyncios_report_of_a_lost_error_does_not_quote_it():
+    script = (
+        "import asyncio, gc\n"
+        "from handler import log\n"
+        "log.configure('DEBUG')\n"
+        "async def fail(text):\n"
+        "    raise ValueError(text)\n"
+        "async def main():\n"
+        f"    asyncio.ensure_future(fail({SECRET!r}))\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    gc.collect()\n"
+        "asyncio.run(main())\n"
+    )
+    done = run(script)
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert line["message"] == "Task exception was never retrieved"
+    assert line["errorType"] == "ValueError"
+    assert SECRET not in done.stdout + done.stderr
+
+
+# Trouble
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("%d", (SECRET,)),
+        ("%s %s", (SECRET,)),
+        ("no place", (SECRET,)),
+        ("%(name)s", ({"other": SECRET},)),
+        ("%s", (Unprintable(),)),
+        (Unprintable(), ()),
+    ],
+)
+@pytest.mark.parametrize("name", ["handler", "httpx"])
+def test_a_message_that_cannot_be_formatted_says_where_it_is(lines, name, message, arguments):
+    log.configure("INFO")
+    logging.getLogger(name).error(message, *arguments)
+    (line,) = lines()  # and nothing on stderr, where logging would print the arguments
+    assert line["message"].startswith(f"a message that cannot be formatted: {__file__}:")
+    assert SECRET not in json.dumps(line)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_any_text_can_be_written_in_any_encoding(monkeypatch, encoding):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, write_through=True))
+    log.configure("INFO")
+    text = "é ✓ 😀 \ud800 \0 \x1b \u2028"
+    logging.getLogger("handler").info(text)
+    assert json.loads(raw.getvalue())["message"] == text
+    assert raw.getvalue().count(b"\n") == 1
+
+
+def test_a_closed_stdout_costs_the_line_only(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    log.configure("INFO")
+    log.write("INFO", {})
+    logging.getLogger("handler").error("hello %s", SECRET)
+
+
+def test_a_stdout_that_nobody_reads_costs_the_line_only():
+    script = (
+        "import os, sys\n"
+        "from handler import log\n"
+        "log.configure('INFO')\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "os.dup2(writer, 1)\n"
+        "log.write('INFO', {})\n"
+        "print('alive', file=sys.stderr)\n"
+    )
+    assert run(script).stderr == "alive\n"
+
+
+def run(script):
+    return subprocess.run(
+        [sys.executable, "-u", "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )

@@ -1,0 +1,109 @@
+"""Starts that fail: one init error that says what to do, and exit status 1."""
+
+import json
+
+import pytest
+
+from tests.support.package import KEY, started
+from tests.support.runtime_api import function_url_event
+
+pytestmark = pytest.mark.anyio
+
+ECHO = """
+import fastapi_poe as fp
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        yield fp.PartialResponse(text="hello")
+
+bot = Bot()
+"""
+
+
+async def init_error(package, python, environment=None):
+    """The one error document that the start reports, with its lines in the log."""
+    async with started(package, python, environment) as process:
+        status, lines = await process.end()
+        assert status == 1
+        [request] = process.double.requests
+        assert request.path == "init/error"
+        document = json.loads(request.body)
+        assert request.headers["lambda-runtime-function-error-type"] == document["errorType"]
+        assert process.double.polls == 0
+    assert lines[-1]["level"] == "FATAL"
+    assert document["errorMessage"] in lines[-1]["message"]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        (
+            "import missing_module",
+            "Runtime.ModuleNotFoundError",
+            "No module named 'missing_module'",
+        ),
+        ("import os\nos.environ['OPENAI_API_KEY']", "Runtime.KeyError", "OPENAI_API_KEY"),
+        ("raise SystemExit(0)", "Runtime.SystemExit", "SystemExit"),
+        ("bot = None", "Runtime.BadBot", "has to end with `bot = …`"),
+        ("raise ValueError('a secret text')", "Runtime.ValueError", "handler/bot.py:1 in <module>"),
+    ],
+)
+async def test_a_bot_that_cannot_be_imported(build_with_bot, runtime_python, source, kind, words):
+    document = await init_error(build_with_bot(source), runtime_python)
+    assert document["errorType"] == kind
+    assert words in document["errorMessage"]
+    assert "secret" not in json.dumps(document)
+
+
+async def test_no_key_at_all(package, runtime_python):
+    document = await init_error(package, runtime_python, {})
+    assert "ACCESS_KEY_SECRET_ARN" in document["errorMessage"]
+
+
+async def test_a_secret_that_cannot_be_reached(package, runtime_python):
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:poe-AbCdEf"
+    document = await init_error(
+        package,
+        runtime_python,
+        {
+            "ACCESS_KEY_SECRET_ARN": arn,
+            "POE_ACCESS_KEY": KEY,  # no way round the secret
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        },
+    )
+    assert document["errorType"] == "Runtime.SecretUnreadable"
+    assert arn in document["errorMessage"]
+
+
+async def test_more_than_one_invocation_at_a_time_is_refused(package, runtime_python):
+    document = await init_error(
+        package, runtime_python, {"POE_ACCESS_KEY": KEY, "AWS_LAMBDA_MAX_CONCURRENCY": "4"}
+    )
+    assert "AWS_LAMBDA_MAX_CONCURRENCY" in document["errorMessage"]
+
+
+async def test_one_invocation_at_a_time_is_served(build_with_bot, runtime_python):
+    environment = {"POE_ACCESS_KEY": KEY, "AWS_LAMBDA_MAX_CONCURRENCY": "1"}
+    async with started(build_with_bot(ECHO), runtime_python, environment) as process:
+        assert (await process.invoke(function_url_event("GET"))).prelude["statusCode"] == 200
+
+
+async def test_the_key_is_read_from_secrets_manager(build_with_bot, runtime_python):
+    from local.secrets_manager import secret
+
+    members = {"POE_ACCESS_KEY": f"  {KEY}\n", "OTHER": "x"}
+    body = {
+        "type": "query",
+        "version": "1.2",
+        "query": [{"role": "user", "content": "hi"}],
+        "user_id": "u",
+        "conversation_id": "c",
+        "message_id": "m",
+    }
+    event = function_url_event(headers={"authorization": f"Bearer {KEY}"}, body=json.dumps(body))
+    async with secret(members) as held:
+        package = build_with_bot(ECHO + "\nimport os; os.environ['OTHER']")
+        async with started(package, runtime_python, held.environment) as process:
+            request = await process.invoke(event)
+    assert b"hello" in request.body

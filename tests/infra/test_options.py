@@ -1,0 +1,82 @@
+"""What `cdk.json` and `-c name=value` may say, and what is answered to a mistake."""
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from infra.stack.options import ContextError, Options, parsed
+from infra.toolchain.folders import ROOT
+
+
+def test_without_a_choice_the_defaults_stand() -> None:
+    options = Options.from_context({})
+    assert (options.stack, options.memory, options.timeout) == ("PoeBot", 512, 615)
+    assert (options.arch, options.python, options.streaming) == ("arm64", "3.13", True)
+    assert (options.alarm_email, options.dashboard, options.tracing) == (None, False, False)
+
+
+def test_text_from_the_command_line_and_json_from_cdk_json_mean_the_same() -> None:
+    text = {"memory": "2048", "streaming": "false", "dashboard": "True", "log_retention_days": "7"}
+    json = {"memory": 2048, "streaming": False, "dashboard": True, "log_retention_days": 7}
+    assert Options.from_context(text) == Options.from_context(json)
+    assert Options.from_context(json).log_retention_days == 7
+
+
+def test_the_cdks_own_values_are_left_alone() -> None:
+    cdks = {"aws:cdk:version-reporting": False, "@aws-cdk/core:x": True, "cli-telemetry": False}
+    assert Options.from_context(cdks) == Options.from_context({})
+
+
+def test_an_empty_value_is_no_choice() -> None:
+    """`-c alarm_email=` takes back what cdk.json says."""
+    assert Options.from_context({"alarm_email": ""}).alarm_email is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cure"),
+    [
+        ("stack", "my bot", "letters, digits and dashes, a letter first"),
+        ("memory", "256", "512 to 10240 MB (with less, a start leaves too little of Poe's 5 s)"),
+        ("memory", "much", "512 to 10240"),
+        ("timeout", "901", "10 to 900 seconds"),
+        ("arch", "x86", "arm64, x86_64"),
+        ("python", "3.10", "3.11, 3.12, 3.13, 3.14"),
+        ("streaming", "yes", "true, false"),
+        ("reserved_concurrency", "0", "1 to "),
+        ("log_retention_days", "31", "1, 3, 5, 7, 14, 30, "),
+        ("alarm_email", "me", "an e-mail address"),
+        ("dashboard", 1, "true, false"),
+        ("bot_name", "my bot", "the bot's name on Poe"),
+        ("bot_file", "no/such.py", "there is no such file"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_do(name: str, value: object, cure: str) -> None:
+    with pytest.raises(ContextError) as raised:
+        Options.from_context({name: value})
+    text = str(raised.value)
+    assert text.startswith(f"{name}={value} will not do: ")
+    assert cure in text
+    assert "\n" not in text
+
+
+def test_a_mistyped_name_is_answered_with_the_likely_one() -> None:
+    with pytest.raises(ContextError, match="no context value memmory: is memory meant?"):
+        Options.from_context({"memmory": 1024})
+    with pytest.raises(ContextError, match="there are stack, memory, "):
+        Options.from_context({"zzz": 1})
+
+
+def test_an_argument_without_a_value_is_refused() -> None:
+    assert parsed(["memory=2048", "bot_name=a=b"]) == {"memory": "2048", "bot_name": "a=b"}
+    with pytest.raises(ContextError, match="give name=value"):
+        parsed(["memory"])
+
+
+def test_the_readme_lists_every_choice_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.M)
+    shown = {name: default.strip() for name, default in rows}
+    for field in fields(Options):
+        default = getattr(Options.from_context({}), field.name)
+        expected = {None: "–", True: "`true`", False: "`false`"}.get(default, f"`{default}`")
+        assert shown.get(field.name) == expected, field.name

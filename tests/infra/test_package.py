@@ -1,0 +1,380 @@
+"""What goes to Lambda: complete, nothing more, the same bytes everywhere; and its wrapper."""
+
+import hashlib
+import importlib.util
+import marshal
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import commands.package
+import infra.package.build
+from infra.package.build import SELDOM_IMPORTED, build, install_libraries
+from infra.package.target import PackageError, Target
+from infra.toolchain.folders import ROOT, made_aside
+from infra.toolchain.pythons import runtime_python as make_runtime_python
+
+HANDLER = ROOT / "handler"
+BOT = "bot = None\n"
+
+
+def requirement(name: str, requirements: Path) -> str:
+    """One library's lines, markers taken off."""
+    (lines,) = re.findall(rf"^({name}==.*\n(?:    --hash.*\n)+)", requirements.read_text(), re.M)
+    return re.sub(" ;[^\\\\]*", " ", lines)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of handler/ that a test may change, with a single library, for speed."""
+    copied = shutil.copytree(HANDLER, tmp_path / "sources")
+    (copied / "requirements.txt").write_text(requirement("h11", HANDLER / "requirements.txt"))
+    return copied
+
+
+def build_small(sources: Path, output: Path, target: Target | None = None) -> Path:
+    """Build with a cache of the test's own."""
+    return build(sources, target or Target.here(), output, cache=sources.parent / "cache")
+
+
+@pytest.fixture
+def plain_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, float, str]]:
+    """Mode, time and hash by path."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.stat().st_mtime,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def run(python: Path, code: str, folder: Path) -> str:
+    """What code prints in a folder, with nothing of this process's environment."""
+    command = [python, "-c", code]
+    return subprocess.run(
+        command, cwd=folder, env={}, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def test_the_package_holds_the_bot_its_libraries_and_nothing_else(package: Path) -> None:
+    names = {path.name for path in package.iterdir()}
+    assert {"bootstrap", "handler", "fastapi_poe", "mangum", "h11"} <= names
+    unwanted = "boto3 botocore infra local tests uvicorn click pip uv bin .lock requirements.txt"
+    assert not names & set(unwanted.split())
+    ours = {path.name for path in (package / "handler").iterdir()} - {"__pycache__"}
+    assert ours == {path.name for path in HANDLER.glob("*.py")}
+
+
+def test_the_package_imports_all_that_it_needs_from_itself(
+    package: Path, runtime_python: Path
+) -> None:
+    code = """
+import os, sys
+import fastapi_poe, mangum, h11
+from importlib.metadata import entry_points, version
+from opentelemetry import context
+context.get_current()
+fastapi_poe.make_app(fastapi_poe.PoeBot(), access_key="k" * 32)
+assert version("fastapi_poe") == "0.0.83"
+assert entry_points(group="opentelemetry_context")
+for name, module in sys.modules.items():
+    file = getattr(module, "__file__", None) or os.__file__
+    assert file.startswith((os.getcwd(), os.path.dirname(os.__file__))), file
+    assert "site-packages" not in file, file
+print("complete")
+"""
+    assert run(runtime_python, code, package) == "complete\n"
+
+
+def test_the_interpreter_for_the_package_has_no_packages_at_all(
+    runtime_python: Path, tmp_path: Path
+) -> None:
+    code = "import sys, os; print([os.listdir(p) for p in sys.path if 'site-packages' in p])"
+    assert run(runtime_python, code, tmp_path) == "[[]]\n"
+
+
+def test_a_missing_python_for_the_package_is_an_error_in_one_line() -> None:
+    with pytest.raises(LookupError, match="no Python 3.99 on this machine"):
+        make_runtime_python("3.99")
+
+
+def test_the_same_input_gives_the_same_bytes_modes_and_times_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_umask: None
+) -> None:
+    """The other checkout lies in folders named as modules; umask, zone and hash seed differ."""
+    for number, folder in enumerate([tmp_path / "one", tmp_path / "json" / "handler" / "anyio"]):
+        copied = shutil.copytree(HANDLER, folder / "sources", copy_function=shutil.copyfile)
+        (copied / "words.py").write_text("f = lambda word: word in {'a', 'b', 'c', None, 2.5}\n")
+        os.umask([0o022, 0o077][number])
+        monkeypatch.setenv("TZ", ["UTC", "Asia/Tokyo"][number])
+        build(copied, Target.here(), folder / "package", cache=folder / "cache")
+    one, other = tree(tmp_path / "one/package"), tree(tmp_path / "json/handler/anyio/package")
+    assert {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)} == set()
+
+
+def test_modes_and_times_are_fit_for_lambda_and_zip(package: Path) -> None:
+    entries = tree(package)
+    assert {time for _, time, _ in entries.values()} == {315_705_600.0}
+    assert oct(entries["bootstrap"][0]) == "0o100755"
+    files = {path: mode for path, (mode, _, _) in entries.items() if mode != 0o040755}
+    assert set(files.values()) == {0o100644, 0o100755}
+    assert {mode for path, mode in files.items() if path.startswith("handler")} == {0o100644}
+
+
+def test_every_module_is_compiled_for_its_place_on_lambda(package: Path) -> None:
+    modules = [
+        module
+        for module in package.rglob("*.py")
+        if not any(module.is_relative_to(package / name) for name in SELDOM_IMPORTED)
+    ]
+    assert len(modules) > 300
+    for module in modules:
+        pyc = Path(importlib.util.cache_from_source(str(module))).read_bytes()
+        assert pyc[:4] == importlib.util.MAGIC_NUMBER
+        assert pyc[4:8] == b"\1\0\0\0", "a hash that Python does not check"
+        assert marshal.loads(pyc[16:]).co_filename == f"/var/task/{module.relative_to(package)}"
+
+
+def test_a_librarys_name_version_and_entry_points_can_still_be_asked_for(
+    package: Path, runtime_python: Path
+) -> None:
+    script = (
+        "from importlib.metadata import entry_points, version\n"
+        "assert version('pydantic').startswith('2.')\n"
+        "assert entry_points(group='opentelemetry_context')\n"
+        "import pydantic.v1\n"
+    )
+    subprocess.run([runtime_python, "-c", script], cwd=package, check=True)
+
+
+def test_without_the_targets_python_the_package_has_no_pyc_and_says_what_that_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(infra.package.build, "find_python", lambda version: None)
+    built = build(HANDLER, Target.here(), tmp_path / "package", cache=tmp_path / "cache")
+    assert not list(built.rglob("*.pyc"))
+    assert "about three times as long" in capfd.readouterr().err
+
+
+def test_the_package_for_another_machine_has_that_machines_binaries(tmp_path: Path) -> None:
+    arch = {"x86_64": "arm64", "arm64": "x86_64"}[Target.here().arch]
+    built = build(HANDLER, Target(Target.here().python, arch), tmp_path / "package")
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[arch]
+    binaries = [path.name for path in built.rglob("*.so")]
+    assert binaries
+    assert all(name.endswith(f"{machine}-linux-gnu.so") for name in binaries)
+
+
+def test_another_bot_file_takes_the_place_of_bot_py(
+    build_with_bot: Callable[[str], Path], package: Path
+) -> None:
+    built = build_with_bot(BOT)
+    assert (built / "handler/bot.py").read_text() == BOT
+    assert (built / "handler/wire.py").read_text() == (package / "handler/wire.py").read_text()
+
+
+def test_what_a_user_adds_is_shipped_but_for_tests_and_hidden_files(
+    sources: Path, tmp_path: Path
+) -> None:
+    added = ["prompts/system.txt", "tools/search.py", "tests/test_bot.py", ".env", "tools/.env"]
+    for name in added:
+        (sources / name).parent.mkdir(exist_ok=True)
+        (sources / name).write_text("x = 1\n")
+    (sources / "tools/search.py").chmod(0o777)
+    built = tree(build_small(sources, tmp_path / "package") / "handler")
+    assert [name for name in added if name in built] == ["prompts/system.txt", "tools/search.py"]
+    assert oct(built["tools/search.py"][0]) == "0o100644"
+
+
+def test_installed_libraries_are_used_again_until_the_requirements_change(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_small(sources, tmp_path / "package")
+    (sources / "bot.py").write_text(BOT)
+    with monkeypatch.context() as without_uv:
+        without_uv.setattr(infra.package.build, "find_uv", lambda: "/nowhere/uv")
+        build_small(sources, tmp_path / "package")
+        assert (tmp_path / "package/handler/bot.py").read_text() == BOT
+        with (sources / "requirements.txt").open("a") as requirements:
+            requirements.write("# changed\n")
+        with pytest.raises(PackageError, match="/nowhere/uv"):
+            build_small(sources, tmp_path / "package")
+
+
+def test_an_edited_library_in_a_package_does_not_get_into_the_next_one(
+    sources: Path, tmp_path: Path
+) -> None:
+    first = tree(build_small(sources, tmp_path / "package"))
+    (tmp_path / "package/h11/__init__.py").write_text("")
+    build_small(sources, tmp_path / "package")
+    assert tree(tmp_path / "package") == first
+
+
+def test_installing_libraries_leaves_uvs_own_copies_alone(sources: Path, tmp_path: Path) -> None:
+    libraries = install_libraries(sources / "requirements.txt", Target.here(), tmp_path / "cache")
+    assert {file.stat().st_nlink for file in libraries.rglob("*.py")} == {1}
+
+
+def test_a_failed_build_leaves_the_package_that_was_there(sources: Path, tmp_path: Path) -> None:
+    output = build_small(sources, tmp_path / "packages/package")
+    before = tree(output)
+    (sources / "guard.py").write_text("def guard(:\n")
+    with pytest.raises(PackageError, match="^handler/guard.py:1: invalid syntax$"):
+        build_small(sources, output)
+    assert tree(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["package"]
+
+
+def test_swapping_folders_from_many_threads_at_once_leaves_one_whole_folder(tmp_path: Path) -> None:
+    def swap(number: int) -> None:
+        for _ in range(20):
+            with made_aside(tmp_path / "folder") as folder:
+                (folder / "file").write_text(str(number))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(swap, range(4)))
+    assert (tmp_path / "folder/file").read_text() in "0123"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_another_process_made_meanwhile_stays_where_asked(tmp_path: Path) -> None:
+    with made_aside(tmp_path / "folder", replace=False), made_aside(tmp_path / "folder") as first:
+        (first / "file").touch()
+    assert (tmp_path / "folder/file").exists()
+
+
+def test_two_builds_at_once_do_not_break_one_another(sources: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from infra.package.build import build, install_libraries
+from infra.package.target import Target
+sources, package, cache = map(Path, sys.argv[1:])
+build(sources, Target.here(), package, cache=cache)
+"""
+    output, cache = tmp_path / "package", tmp_path / "cache"
+    command = [sys.executable, "-c", code, sources, output, cache]
+    builds = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
+    assert [process.wait() for process in builds] == [0, 0]
+    again = build_small(sources, tmp_path / "again")
+    assert tree(output) == tree(again)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_syntax_error_in_the_bot_names_the_users_own_file(tmp_path: Path) -> None:
+    bot_file = tmp_path / "mine.py"
+    bot_file.write_text("\nclass Mine(\n")
+    with pytest.raises(PackageError, match=f"^{bot_file}:2: '[(]' was never closed$"):
+        build(HANDLER, Target.here(), tmp_path / "package", bot_file)
+
+
+def test_a_missing_bot_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="no bot file .*none.py: it should be there"):
+        build(HANDLER, Target.here(), tmp_path / "package", tmp_path / "none.py")
+
+
+def test_a_library_without_a_wheel_for_the_target_is_named(sources: Path, tmp_path: Path) -> None:
+    wanted = requirement("awslambdaric", ROOT / "requirements.txt")
+    (sources / "requirements.txt").write_text(wanted)
+    with pytest.raises(PackageError) as failure:
+        build_small(sources, tmp_path / "package", Target("3.13", "arm64", "macos"))
+    first, *details = str(failure.value).splitlines()
+    assert first.endswith("can't be installed for Python 3.13 on macos arm64; uv says why:")
+    assert "Wheels are required for `awslambdaric`" in "\n".join(details)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "complaint"),
+    [
+        ("sha256:.{8}", "sha256:00000000", "(?s)can't be installed.*Hash mismatch for `h11"),
+        (r"\\\n +--hash=[^\\\n]*", "", "(?s)can't be installed.*`--require-hashes`.*h11"),
+    ],
+)
+def test_a_library_with_another_hash_or_none_is_refused(
+    sources: Path, tmp_path: Path, pattern: str, replacement: str, complaint: str
+) -> None:
+    requirements = sources / "requirements.txt"
+    requirements.write_text(re.sub(pattern, replacement, requirements.read_text()))
+    with pytest.raises(PackageError, match=complaint):
+        build_small(sources, tmp_path / "package")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--python", "3.9"], "error: Python '3.9' will not do: give 3.11, 3.12, 3.13, …"),
+        (["--python", "python3"], "error: Python 'python3' will not do"),
+        (["--arch", "sparc"], "error: machine 'sparc' will not do: give x86_64 or arm64"),
+        (["--bot-file", "none.py"], "error: no bot file none.py"),
+    ],
+)
+def test_a_wrong_option_gives_one_clear_line(arguments: list[str], complaint: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        commands.package.main(arguments)
+    assert str(end.value).startswith(complaint)
+    assert "\n" not in str(end.value)
+
+
+def test_the_command_prints_the_packages_folder_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands.package, "BUILD", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    commands.package.main(["--python", Target.here().python, "--arch", "arm64"])
+    folder = f"package-{Target.here().python}-arm64"
+    assert capfd.readouterr().out.splitlines()[-1] == folder
+    assert (tmp_path / folder / "bootstrap").exists()
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    """A task root whose handler tells how it was started."""
+    (tmp_path / "handler").mkdir()
+    (tmp_path / "handler/__main__.py").write_text(
+        "import os, sys; print(os.getcwd(), sys.argv[1:], sys.stdout.write_through)"
+    )
+    shutil.copy(HANDLER / "bootstrap", tmp_path)
+    return tmp_path
+
+
+def start(task: Path, *arguments: object, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [task / "bootstrap", *map(str, arguments)],
+        cwd="/",
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
+def test_bootstrap_starts_the_handler_unbuffered_with_no_more_than_the_task_root(
+    task: Path, runtime_python: Path
+) -> None:
+    started = start(task, runtime_python, "/var/runtime/bootstrap.py", LAMBDA_TASK_ROOT=str(task))
+    assert started == (0, f"{task} [] True\n")
+
+
+def test_bootstrap_started_wrongly_says_how_to(task: Path, runtime_python: Path) -> None:
+    usage = (1, "error: run as LAMBDA_TASK_ROOT=<folder of the package> ./bootstrap <python>\n")
+    assert start(task, runtime_python) == usage
+    assert start(task, LAMBDA_TASK_ROOT=str(task)) == usage
+    status, output = start(task, runtime_python, LAMBDA_TASK_ROOT="/nowhere")
+    assert (status, output.count("\n")) == (1, 1)
+    assert "/nowhere" in output

@@ -1,0 +1,289 @@
+"""What the stack promises, read from its template."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.package.build import build
+from infra.package.target import Target
+from infra.toolchain.folders import ROOT
+from infra.toolchain.pythons import this_version
+from tests.support.cdk import Synthesized, synthesize
+
+EVERYTHING = {
+    "alarm_email": "owner@bot.example",
+    "dashboard": True,
+    "tracing": True,
+    "reserved_concurrency": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the package: the template holds its hash alone."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "bootstrap").write_text("#!/bin/sh\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(code: Path) -> Synthesized:
+    return synthesize(code, nag=True)
+
+
+@pytest.fixture(scope="module")
+def full(code: Path) -> Synthesized:
+    return synthesize(code, nag=True, **EVERYTHING)
+
+
+Stacks = Callable[..., Synthesized]
+
+
+@pytest.fixture
+def stack(code: Path) -> Stacks:
+    return lambda **context: synthesize(code, **context)
+
+
+def test_the_function_is_what_the_readme_says(plain: Synthesized) -> None:
+    function = plain.only("AWS::Lambda::Function")
+    expected = {
+        "Runtime": "python3.13",
+        "Architectures": ["arm64"],
+        "MemorySize": 512,
+        "Timeout": 615,
+        "Handler": "handler.function.handler",
+    }
+    assert function | expected == function
+    logging = function["LoggingConfig"]
+    assert (logging["LogFormat"], logging["ApplicationLogLevel"]) == ("JSON", "INFO")
+    assert logging["SystemLogLevel"] == "WARN"
+    assert logging["LogGroup"] == {"Ref": plain.id_of("AWS::Logs::LogGroup")}
+
+
+def test_the_function_is_given_two_variables_and_no_key(plain: Synthesized) -> None:
+    secret = plain.id_of("AWS::SecretsManager::Secret")
+    assert plain.only("AWS::Lambda::Function")["Environment"]["Variables"] == {
+        "ACCESS_KEY_SECRET_ARN": {"Ref": secret},
+        "AWS_LAMBDA_EXEC_WRAPPER": "/var/task/bootstrap",
+    }
+
+
+def test_the_access_key_stands_nowhere_but_in_the_secrets_recipe(full: Synthesized) -> None:
+    secret = full.id_of("AWS::SecretsManager::Secret")
+    others = {key: each for key, each in full.resources.items() if key != secret}
+    assert "POE_ACCESS_KEY" not in str(others)
+
+
+def test_nothing_of_the_secret_may_ever_change(plain: Synthesized) -> None:
+    """CloudFormation answers any change with a new value, over the key that a user has set."""
+    assert plain.resource("SecretA720EF05") == {
+        "Type": "AWS::SecretsManager::Secret",
+        "Properties": {
+            "Description": "The Poe bot's access key and whatever else it must keep to itself",
+            "GenerateSecretString": {
+                "SecretStringTemplate": "{}",
+                "GenerateStringKey": "POE_ACCESS_KEY",
+                "PasswordLength": 32,
+                "ExcludePunctuation": True,
+            },
+        },
+        "DeletionPolicy": "Delete",
+        "UpdateReplacePolicy": "Delete",
+    }
+
+
+def test_the_url_is_public_streams_and_points_at_the_alias(plain: Synthesized) -> None:
+    assert plain.only("AWS::Lambda::Alias")["Name"] == "live"
+    url = plain.only("AWS::Lambda::Url")
+    assert (url["AuthType"], url["InvokeMode"], url["Qualifier"]) == (
+        "NONE",
+        "RESPONSE_STREAM",
+        "live",
+    )
+    alias = {"Ref": plain.id_of("AWS::Lambda::Alias")}
+    permissions = plain.all("AWS::Lambda::Permission")
+    assert all(each["FunctionName"] == alias for each in permissions)
+    assert all(each["Principal"] == "*" for each in permissions)
+    conditions = {
+        each["Action"]: (each.get("FunctionUrlAuthType"), each.get("InvokedViaFunctionUrl"))
+        for each in permissions
+    }
+    assert conditions == {
+        "lambda:InvokeFunctionUrl": ("NONE", None),
+        "lambda:InvokeFunction": (None, True),
+    }
+
+
+def test_a_version_outlives_its_replacement_since_streams_may_still_run_on_it(
+    plain: Synthesized,
+) -> None:
+    version = plain.resource(plain.id_of("AWS::Lambda::Version"))
+    assert (version["DeletionPolicy"], version["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    published = plain.only("AWS::Lambda::Alias")["FunctionVersion"]["Fn::GetAtt"][0]
+    assert published == plain.id_of("AWS::Lambda::Version")
+
+
+def test_the_role_may_read_the_one_secret_and_write_to_the_one_log_group(
+    plain: Synthesized,
+) -> None:
+    assert "ManagedPolicyArns" not in plain.only("AWS::IAM::Role")
+    by_action = {}
+    for statement in plain.statements():
+        assert statement["Effect"] == "Allow"
+        for action in actions(statement):
+            by_action[action] = statement["Resource"]
+    log_group = {"Fn::GetAtt": [plain.id_of("AWS::Logs::LogGroup"), "Arn"]}
+    assert by_action == {
+        "logs:CreateLogStream": log_group,
+        "logs:PutLogEvents": log_group,
+        "secretsmanager:GetSecretValue": {"Ref": plain.id_of("AWS::SecretsManager::Secret")},
+    }
+
+
+def test_tracing_brings_the_only_wildcard(full: Synthesized) -> None:
+    wild = [each for each in full.statements() if "*" in str(each["Resource"])]
+    assert [actions(each) for each in wild] == [
+        {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+    ]
+    assert full.only("AWS::Lambda::Function")["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_the_log_group_keeps_what_it_is_told_to_and_goes_with_the_stack(stack: Stacks) -> None:
+    made = stack(log_retention_days=7)
+    group = made.resource(made.id_of("AWS::Logs::LogGroup"))
+    assert group["Properties"] == {"RetentionInDays": 7}
+    assert group["DeletionPolicy"] == "Delete"
+
+
+def test_the_plain_stack_has_nothing_else_that_costs_money(plain: Synthesized) -> None:
+    assert {each["Type"] for each in plain.resources.values()} == {
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+        "AWS::Lambda::Alias",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::Permission",
+        "AWS::Lambda::Url",
+        "AWS::Lambda::Version",
+        "AWS::Logs::LogGroup",
+        "AWS::SecretsManager::Secret",
+    }
+    function = plain.only("AWS::Lambda::Function")
+    assert not function.keys() & {"ReservedConcurrentExecutions", "TracingConfig", "VpcConfig"}
+
+
+def test_without_streaming_wrapper_and_mode_go_together(stack: Stacks) -> None:
+    made = stack(streaming=False)
+    variables = made.only("AWS::Lambda::Function")["Environment"]["Variables"]
+    assert variables.keys() == {"ACCESS_KEY_SECRET_ARN"}
+    assert made.only("AWS::Lambda::Url")["InvokeMode"] == "BUFFERED"
+
+
+def test_every_choice_about_the_function_reaches_it(stack: Stacks) -> None:
+    made = stack(
+        stack="Other",
+        memory=1769,
+        timeout=60,
+        arch="x86_64",
+        python="3.12",
+        reserved_concurrency=3,
+    )
+    function = made.only("AWS::Lambda::Function")
+    expected = {
+        "MemorySize": 1769,
+        "Timeout": 60,
+        "Architectures": ["x86_64"],
+        "Runtime": "python3.12",
+        "ReservedConcurrentExecutions": 3,
+    }
+    assert function | expected == function
+    assert made.name == "Other"
+
+
+def test_outputs_have_the_names_that_the_commands_read(plain: Synthesized) -> None:
+    assert plain.template["Outputs"] == {
+        "FunctionUrl": {"Value": {"Fn::GetAtt": [plain.id_of("AWS::Lambda::Url"), "FunctionUrl"]}},
+        "SecretArn": {"Value": {"Ref": plain.id_of("AWS::SecretsManager::Secret")}},
+        "LogGroup": {"Value": {"Ref": plain.id_of("AWS::Logs::LogGroup")}},
+    }
+
+
+def test_alarms_reach_the_address_and_cloudwatch_may_publish(full: Synthesized) -> None:
+    topic = {"Ref": full.id_of("AWS::SNS::Topic")}
+    subscription = full.only("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "owner@bot.example")
+    alarms = full.all("AWS::CloudWatch::Alarm")
+    assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
+    assert all(alarm["TreatMissingData"] == "notBreaching" for alarm in alarms)
+    watched = {(alarm["Namespace"], alarm["MetricName"]): alarm["Threshold"] for alarm in alarms}
+    assert watched == {
+        ("AWS/Lambda", "Errors"): 1,
+        ("AWS/Lambda", "Throttles"): 1,
+        ("PoeBot", "BotErrors"): 5,
+        ("AWS/Lambda", "Duration"): 553_500,  # ms, of the timeout's 615 s
+        ("AWS/Lambda", "UrlRequestCount"): 600,
+    }
+    publish = [
+        each
+        for each in full.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+        if each["Effect"] == "Allow"
+    ]
+    assert [(each["Action"], each["Principal"], each["Resource"]) for each in publish] == [
+        ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"}, topic)
+    ]
+    assert "aws:SourceAccount" in publish[0]["Condition"]["StringEquals"]
+
+
+def test_the_dashboard_shows_every_metric_that_the_handler_writes(full: Synthesized) -> None:
+    from handler.log.metrics import NAMESPACE, UNITS
+
+    body = str(full.only("AWS::CloudWatch::Dashboard")["DashboardBody"])
+    for name in UNITS:
+        assert f'"{NAMESPACE}","{name}","FunctionName"' in body
+    for name in ("Errors", "Throttles", "UrlRequestCount", "Url5xxCount", "Duration"):
+        assert f'"AWS/Lambda","{name}"' in body
+
+
+def test_cdk_nag_finds_nothing_that_is_not_acknowledged(
+    plain: Synthesized, full: Synthesized
+) -> None:
+    assert (plain.findings, full.findings) == ([], [])
+
+
+def test_cdk_nag_would_be_heard(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.stack.bot_stack.acknowledge", lambda *_: None)
+    findings = synthesize(code, nag=True, tracing=True).findings
+    assert {"AwsSolutions-SMG4", "AwsSolutions-IAM5[Resource::*]"} <= set(findings)
+
+
+def test_cfn_lint_has_nothing_to_say(full: Synthesized, tmp_path: Path) -> None:
+    command = [
+        Path(sys.executable).with_name("cfn-lint"),
+        # The CDK itself writes the function's dependency on its role twice.
+        *("--ignore-checks", "W3005", "--"),
+        full.save(tmp_path / "template.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_same_sources_give_the_same_asset_for_arm64(tmp_path: Path) -> None:
+    target = Target(this_version(), "arm64")
+    keys = [
+        synthesize(build(ROOT / "handler", target, tmp_path / name)).only("AWS::Lambda::Function")[
+            "Code"
+        ]["S3Key"]
+        for name in ("one", "two")
+    ]
+    assert keys[0] == keys[1]
+    (tmp_path / "one" / "handler" / "bot.py").write_text("bot = None\n")
+    changed = synthesize(tmp_path / "one").only("AWS::Lambda::Function")["Code"]["S3Key"]
+    assert changed != keys[0]
+
+
+def actions(statement: dict[str, Any]) -> set[str]:
+    action = statement["Action"]
+    return {action} if isinstance(action, str) else set(action)

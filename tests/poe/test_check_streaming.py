@@ -1,0 +1,89 @@
+"""What the arrival times of an answer prove, and what they leave open."""
+
+import pytest
+
+from poe.check.finding import Verdict
+from poe.check.streaming import Arrivals, lateness, streams
+from poe.client.turn import Event, TurnBuilder
+
+
+def arrivals(
+    *parts: float, head: float, first: float | None = None, overhead: float = 0.02
+) -> Arrivals:
+    """`done` comes right after the last part."""
+    done = parts[-1] + 0.001
+    return Arrivals(head, first or parts[0], (*parts, done), parts, 20 * len(parts), overhead)
+
+
+def burst(at: float, count: int) -> list[float]:
+    return [at + number * 0.0005 for number in range(count)]
+
+
+STREAMED = arrivals(*(0.1 * number for number in range(1, 20)), head=0.02)
+COLLECTED = arrivals(*burst(1.5, 10), head=1.499)
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    [
+        (STREAMED, Verdict.PASS),
+        (arrivals(0.1, 0.5, head=0.09), Verdict.PASS),  # few, but a pause between them
+        (COLLECTED, Verdict.FAIL),
+        # Too quick, or too little, to tell.
+        (arrivals(*burst(0.03, 10), head=0.029), Verdict.UNPROVED),
+        (arrivals(*burst(0.4, 10), head=0.399), Verdict.UNPROVED),
+        (arrivals(3.0, head=2.999), Verdict.UNPROVED),
+        (arrivals(*burst(3.0, 2), head=2.999), Verdict.UNPROVED),
+        # Far away: what takes so long is the way, not the making.
+        (arrivals(*burst(1.0, 10), head=0.999, overhead=0.9), Verdict.UNPROVED),
+        # The head came at once, so that it is the bot that thought and then spoke in one go.
+        (arrivals(*burst(3.0, 10), head=0.03), Verdict.UNPROVED),
+        # A comment line came at once: bytes pass before the answer's end.
+        (arrivals(*burst(3.0, 10), head=0.03, first=0.031), Verdict.PASS),
+    ],
+)
+def test_streaming_is_proved_by_arrival_times(times: Arrivals, verdict: Verdict) -> None:
+    assert streams(times).verdict is verdict
+
+
+def test_a_collected_answer_that_takes_a_slow_network_a_while_has_not_streamed() -> None:
+    parts = burst(1.5, 1000)
+    size = 60_000
+    slow = Arrivals(1.499, 1.499, (*parts, 2.5), tuple(parts), size, 0.02)
+    assert streams(slow).verdict is Verdict.FAIL
+    assert streams(Arrivals(1.499, 1.499, (*parts, 4.5), tuple(parts), size, 0.02)).verdict is (
+        Verdict.PASS
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict", "figure"),
+    [
+        (STREAMED, Verdict.PASS, "19 events, each alone, 100 ms apart at most"),
+        (COLLECTED, Verdict.FAIL, "10 of 10 events came in company, up to 1.48 s late"),
+        (arrivals(0.1, head=0.02), Verdict.UNPROVED, "it takes several to tell"),
+        (
+            arrivals(0.1, 0.2, *burst(0.3, 4), 0.5, head=0.02),
+            Verdict.PASS,
+            "4 of 7 events came in company, 100 ms late at most",
+        ),
+        # As through a proxy that holds 4 KB at a time.
+        (
+            arrivals(*burst(1, 50), *burst(2, 50), *burst(3, 50), head=0.02),
+            Verdict.UNPROVED,
+            "150 of 150 events came in company, after up to 980 ms without any",
+        ),
+    ],
+)
+def test_what_comes_in_company_may_be_late(times: Arrivals, verdict: Verdict, figure: str) -> None:
+    finding = lateness(times)
+    assert (finding.verdict, figure in finding.figure) == (verdict, True), finding
+
+
+def test_arrivals_are_those_of_the_turn_without_pings() -> None:
+    builder = TurnBuilder(head_seconds=0.1, first_response_seconds=0.2)
+    for seconds, name in enumerate(("meta", "ping", "text", "text", "done"), start=1):
+        builder.take(Event(name, '{"text": "é"}', seconds))
+    found = Arrivals.of(builder.finish(5), overhead=0.3)
+    assert found == Arrivals(0.1, 0.2, (1, 3, 4, 5), (3, 4), 72, 0.3)
+    assert Arrivals.of(TurnBuilder().finish(5), overhead=0) is None

@@ -1,0 +1,69 @@
+"""An example as its user runs it: the real package in a local Lambda, the stand-in for Poe around
+it, and Poe's side of a conversation with it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.toolchain.folders import ROOT
+from local.aws_lambda.service import FunctionConfig, LocalLambda
+from poe.client.conversation import Conversation
+from poe.client.turn import Turn
+from poe.standin.record import Record
+from poe.standin.standin import PoeStandIn
+from tests.support.package import KEY
+
+EXAMPLES = ROOT / "examples"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A bot that runs; `said` has what the stand-in and the log said."""
+
+    poe: Conversation
+    record: Record
+    said: list[str] = field(default_factory=list)
+
+    async def ask(self, text: str, **more: Any) -> Turn:
+        """One whole turn, which breaks none of Poe's promises."""
+        answer = self.poe.ask(text, **more)
+        async for _ in answer:
+            pass
+        assert not answer.turn.broken
+        return answer.turn
+
+
+class Runner:
+    """Runs bots, each as a package of its own."""
+
+    def __init__(self, build: Callable[[str], Path], python: Path, folder: Path) -> None:
+        self._build, self._python, self._folder = build, python, folder
+
+    def uploaded(self, name: str) -> list[Path]:
+        """The files of that name that bots gave to Poe."""
+        return [*self._folder.glob(f"attachments/*/{name}")]
+
+    def example(self, name: str, **variables: str) -> Any:
+        return self.source((EXAMPLES / name).read_text(), variables)
+
+    @asynccontextmanager
+    async def source(
+        self, source: str, variables: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Running]:
+        said: list[str] = []
+
+        async def settings() -> dict[str, Any]:
+            return await conversation.settings()
+
+        async with PoeStandIn(
+            access_key=KEY, settings=settings, folder=self._folder, on_line=said.append
+        ) as poe:
+            environment = {"POE_ACCESS_KEY": KEY, **poe.environment, **(variables or {})}
+            config = FunctionConfig(self._build(source), self._python, environment=environment)
+            async with (
+                LocalLambda(config, on_line=said.append) as function,
+                Conversation(function.url, KEY) as conversation,
+            ):
+                yield Running(conversation, poe.record, said)
