@@ -30,7 +30,7 @@ class BadEnvironment(Exception):
 OWN_MODULES = {
     "__main__",
     "handler.secret.members",
-    "handler.app.dispatch",
+    "handler.app.load",
     "handler.runtime.lifespan",
     "handler.secret.reader",
 }
@@ -99,7 +99,7 @@ async def _start(
     _refuse_concurrency(environ)
     with deferred_models():
         from handler.app.answer import MODELS
-        from handler.app.dispatch import load
+        from handler.app.load import load
         from handler.runtime.lifespan import lifespan
         from handler.runtime.loop import Context, Loop
 

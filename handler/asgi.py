@@ -5,7 +5,7 @@ The convention of such servers wants the start at import.
 
 import os
 
-from handler.app.dispatch import load
+from handler.app.load import load
 from handler.log import lines
 from handler.secret.reader import SecretReader
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mangum import Mangum
 
-from handler.app.dispatch import load
+from handler.app.load import load
 from handler.log import lines
 from handler.secret.reader import SecretReader
 

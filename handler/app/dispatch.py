@@ -1,12 +1,11 @@
 """Bot and key → the ASGI app: the guard, then `query`, or fastapi_poe's own app for the rest."""
 
-import importlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import fastapi_poe as fp
 from fastapi import FastAPI
@@ -14,32 +13,14 @@ from fastapi import FastAPI
 from handler.app import answer, guard
 from handler.app.guard import Refusal
 from handler.log import lines
-from handler.secret import members as access_key
-from handler.secret.cache import CachedSecret, Members
-from handler.secret.reader import ARN_VARIABLE, SecretUnreadable
+from handler.secret.cache import CachedSecret
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A person's key, which fastapi_poe would take for an access key.
-POE_API_KEY = "POE_API_KEY"
-
 logger = logging.getLogger(__name__)
-
-
-class Secret(Protocol):
-    """Where the key is kept: `secrets_manager.SecretReader`."""
-
-    arn: str
-
-    def text(self) -> str: ...
-    def fresh_text(self) -> str: ...
-
-
-class BadBot(Exception):
-    """`handler/bot.py` cannot be served; the text says why and what to write instead."""
 
 
 class App:
@@ -105,80 +86,6 @@ class App:
         with _no_settings_sync(self._bots.values()):
             # No OpenAPI document: it would tell the world more than that a bot lives here.
             return fp.make_app([*self._bots.values()], app=FastAPI(openapi_url=None))
-
-
-def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
-    """The app of `handler/bot.py`, with its key from the secret or, without one, from `environ`.
-    The secret's members are in `environ` before the bot is imported.
-
-    Raises `BadBot`, `BadKey`, `SecretUnreadable`, and whatever importing the bot does.
-    """
-    members: dict[str, str] = {}
-    if secret:
-        members = access_key.parse_members(secret.text(), secret.arn)
-        environ.update(members)
-    if environ.pop(POE_API_KEY, None):
-        logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
-    bots = _bots(importlib.import_module("handler.bot"))
-    if len(bots) == 1 and bots[0].access_key is None:
-        bots[0].access_key = _key(environ)
-    for bot in bots:
-        if bot.access_key is None:
-            raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
-        bot.access_key = _checked(bot, bot.access_key)
-    return App(bots, _followed(bots, secret, members) if secret else None)
-
-
-def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
-    """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
-    its members gets that member's new value."""
-    names = {value.strip(): name for name, value in members.items()}
-    names[members[access_key.KEY]] = access_key.KEY  # whichever other member equals it today
-    sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
-
-    def read() -> Members:
-        return access_key.parse_members(secret.fresh_text(), secret.arn)
-
-    def follow(members: Members) -> None:
-        # All are looked at before any changes.
-        keys = [(bot, _checked(bot, members[name])) for bot, name in sources if name in members]
-        for bot, key in keys:
-            bot.access_key = key
-
-    return CachedSecret(read, follow, telling=(access_key.BadKey, SecretUnreadable))
-
-
-def _checked(bot: fp.PoeBot, key: str) -> str:
-    return access_key.check_key(key, f"the bot on path {bot.path}")
-
-
-def _key(environ: MutableMapping[str, str]) -> str:
-    key = environ.get(access_key.KEY)
-    if key is None:
-        raise access_key.BadKey(
-            f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {access_key.KEY}"
-        )
-    return access_key.check_key(key, access_key.KEY)
-
-
-def _bots(module: Any) -> list[fp.PoeBot]:
-    bot = getattr(module, "bot", None)
-    bots = [bot] if isinstance(bot, fp.PoeBot) else bot
-    if (
-        not isinstance(bots, Sequence)
-        or not bots
-        or not all(isinstance(bot, fp.PoeBot) for bot in bots)
-    ):
-        raise BadBot(
-            "handler/bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them"
-        )
-    paths = [bot.path for bot in bots]
-    for path in paths:
-        if not path.startswith("/"):
-            raise BadBot(f"a bot's path has to begin with a slash: {path!r}")
-        if paths.count(path) > 1:
-            raise BadBot(f"two bots have the path {path}: give each its own path=…")
-    return [*bots]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from handler.runtime.deferred_models import deferred_models
 
 with deferred_models() if sys.argv[1] == "late" else nullcontext():
-    from handler import app, guard, query
+    from handler.app import answer, dispatch, guard
     import fastapi_poe as fp
     from fastapi import FastAPI
     from pydantic import BaseModel, ValidationError

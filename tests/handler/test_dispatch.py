@@ -9,7 +9,8 @@ import fastapi_poe as fp
 import httpx
 import pytest
 
-from handler.app.dispatch import App, BadBot, load
+from handler.app.dispatch import App
+from handler.app.load import BadBot, load
 from handler.secret.members import BadKey
 
 pytestmark = pytest.mark.anyio

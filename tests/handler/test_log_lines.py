@@ -248,7 +248,7 @@ def test_no_error_is_no_error(lines, exc_info):
 def test_asyncios_report_of_a_lost_error_does_not_quote_it():
     script = (
         "import asyncio, gc\n"
-        "from handler import log\n"
+        "from handler.log import lines as log\n"
         "log.configure('DEBUG')\n"
         "async def fail(text):\n"
         "    raise ValueError(text)\n"
@@ -316,7 +316,7 @@ def test_a_closed_stdout_costs_the_line_only(monkeypatch):
 def test_a_stdout_that_nobody_reads_costs_the_line_only():
     script = (
         "import os, sys\n"
-        "from handler import log\n"
+        "from handler.log import lines as log\n"
         "log.configure('INFO')\n"
         "reader, writer = os.pipe()\n"
         "os.close(reader)\n"

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from handler.app.dispatch import App, load
+from handler.app.dispatch import App
+from handler.app.load import load
 from handler.secret.cache import MAX_AGE, PAUSE, CachedSecret
 from handler.secret.members import BadKey
 from tests.handler.test_dispatch import Bot, Secret, bot_module, post, query

@@ -28,10 +28,10 @@ def run(folders, script, rebuild=1):
     """What `script` prints as JSON, in a Python that has rebuilt its path."""
     setup = (
         "import json, sys\n"
-        "from handler import managed_path\n"
+        "from handler.runtime import sys_path\n"
         "before = [*sys.path]\n"
         f"for _ in range({rebuild}):\n"
-        f"    managed_path.rebuild({str(folders['task'])!r}, {str(folders['runtime'])!r},"
+        f"    sys_path.rebuild({str(folders['task'])!r}, {str(folders['runtime'])!r},"
         f" {str(folders['layer'])!r})\n"
     )
     done = subprocess.run(

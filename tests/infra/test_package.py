@@ -76,8 +76,8 @@ def test_the_package_holds_the_bot_its_libraries_and_nothing_else(package: Path)
     assert {"bootstrap", "handler", "fastapi_poe", "mangum", "h11"} <= names
     unwanted = "boto3 botocore infra local tests uvicorn click pip uv bin .lock requirements.txt"
     assert not names & set(unwanted.split())
-    ours = {path.name for path in (package / "handler").iterdir()} - {"__pycache__"}
-    assert ours == {path.name for path in HANDLER.glob("*.py")}
+    ours = {path.relative_to(package) for path in (package / "handler").rglob("*.py")}
+    assert ours == {path.relative_to(HANDLER.parent) for path in HANDLER.rglob("*.py")}
 
 
 def test_the_package_imports_all_that_it_needs_from_itself(
@@ -185,7 +185,9 @@ def test_another_bot_file_takes_the_place_of_bot_py(
 ) -> None:
     built = build_with_bot(BOT)
     assert (built / "handler/bot.py").read_text() == BOT
-    assert (built / "handler/wire.py").read_text() == (package / "handler/wire.py").read_text()
+    assert (built / "handler/runtime/wire.py").read_text() == (
+        package / "handler/runtime/wire.py"
+    ).read_text()
 
 
 def test_what_a_user_adds_is_shipped_but_for_tests_and_hidden_files(
@@ -233,8 +235,8 @@ def test_installing_libraries_leaves_uvs_own_copies_alone(sources: Path, tmp_pat
 def test_a_failed_build_leaves_the_package_that_was_there(sources: Path, tmp_path: Path) -> None:
     output = build_small(sources, tmp_path / "packages/package")
     before = tree(output)
-    (sources / "guard.py").write_text("def guard(:\n")
-    with pytest.raises(PackageError, match="^handler/guard.py:1: invalid syntax$"):
+    (sources / "app/guard.py").write_text("def guard(:\n")
+    with pytest.raises(PackageError, match="^handler/app/guard.py:1: invalid syntax$"):
         build_small(sources, output)
     assert tree(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["package"]
