@@ -21,7 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from infra.package.build import Target, build
+from infra.package.build import build
+from infra.package.target import Target
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, LocalLambda, Outcome

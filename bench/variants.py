@@ -16,7 +16,7 @@ import trustme
 from bench import secret_server
 from bench.environment import Variant
 from infra.package import certificates
-from infra.package.build import build as package
+from infra.package.build import build
 from infra.package.target import Target
 from infra.toolchain.folders import BUILD, ROOT, link_or_copy, made_aside
 from infra.toolchain.pythons import runtime_python
@@ -74,7 +74,7 @@ def secret(directory: Path) -> Iterator[Secret]:
 def build_package(secret: Secret) -> Path:
     """Ours, with the bench's bot; the local Secrets Manager is vouched for like a public one."""
     folder = BUILD / "bench" / "package"
-    package.build(ROOT / "handler", Target.here(), folder, PEERS / "bench_bot.py")
+    build(ROOT / "handler", Target.here(), folder, PEERS / "bench_bot.py")
     with_authority = folder.with_name("package-trusting")
     with made_aside(with_authority) as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True, copy_function=link_or_copy)

@@ -26,7 +26,8 @@ from watchfiles import awatch
 
 from commands.terminal.log_lines import Lines
 from infra.aws.secret_members import KEY
-from infra.package.build import PackageError, Target, build
+from infra.package.build import build
+from infra.package.target import PackageError, Target
 from infra.toolchain.folders import BUILD, ROOT
 from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, InitError, LocalLambda

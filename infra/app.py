@@ -5,7 +5,8 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
-from infra.package.build import PackageError, build
+from infra.package.build import build
+from infra.package.target import PackageError
 from infra.stack.bot_stack import BotStack
 from infra.stack.options import ContextError, Options
 from infra.toolchain.folders import BUILD, ROOT

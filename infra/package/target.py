@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
 
@@ -21,7 +22,7 @@ PLATFORMS = {
 }
 
 
-class PackageError(Exception):
+class PackageError(UserError):
     """The package can't be built: the message's first line says why, others give details."""
 
 

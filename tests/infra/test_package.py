@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import commands.package
-import infra.package.build
-from infra.package.build import SELDOM_IMPORTED, build, install_libraries
+import infra.package.libraries
+from infra.package.build import build
+from infra.package.libraries import SELDOM_IMPORTED, install_libraries
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import ROOT, made_aside
 from infra.toolchain.pythons import runtime_python as make_runtime_python
@@ -165,7 +166,7 @@ def test_a_librarys_name_version_and_entry_points_can_still_be_asked_for(
 def test_without_the_targets_python_the_package_has_no_pyc_and_says_what_that_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(infra.package.build, "find_python", lambda version: None)
+    monkeypatch.setattr(infra.package.libraries, "find_python", lambda version: None)
     built = build(HANDLER, Target.here(), tmp_path / "package", cache=tmp_path / "cache")
     assert not list(built.rglob("*.pyc"))
     assert "about three times as long" in capfd.readouterr().err
@@ -209,7 +210,7 @@ def test_installed_libraries_are_used_again_until_the_requirements_change(
     build_small(sources, tmp_path / "package")
     (sources / "bot.py").write_text(BOT)
     with monkeypatch.context() as without_uv:
-        without_uv.setattr(infra.package.build, "find_uv", lambda: "/nowhere/uv")
+        without_uv.setattr(infra.package.libraries, "find_uv", lambda: "/nowhere/uv")
         build_small(sources, tmp_path / "package")
         assert (tmp_path / "package/handler/bot.py").read_text() == BOT
         with (sources / "requirements.txt").open("a") as requirements:
@@ -264,7 +265,8 @@ def test_two_builds_at_once_do_not_break_one_another(sources: Path, tmp_path: Pa
     code = """
 import sys
 from pathlib import Path
-from infra.package.build import build, install_libraries
+from infra.package.build import build
+from infra.package.libraries import install_libraries
 from infra.package.target import Target
 sources, package, cache = map(Path, sys.argv[1:])
 build(sources, Target.here(), package, cache=cache)

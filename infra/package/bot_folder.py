@@ -1,0 +1,36 @@
+"""The folder that a bot is written in: which one a command means, and what is in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from infra.package.target import PackageError
+from infra.toolchain.folders import ROOT
+
+DEFAULT = ROOT / "bot"
+
+
+@dataclass(frozen=True)
+class BotFolder:
+    """`path` is absolute. `bot_file`, absolute too, takes the place of its `bot.py`."""
+
+    path: Path
+    bot_file: Path | None = None
+
+    @classmethod
+    def at(cls, bot_dir: str | None = None, bot_file: str | None = None) -> Self:
+        """`bot_dir` is relative to the working directory, by default the checkout's `bot/`.
+        `bot_file` is looked for in the working directory, then in the folder.
+
+        Raises PackageError where there is no such folder or file.
+        """
+        path = Path(bot_dir).absolute() if bot_dir else DEFAULT
+        if not path.is_dir():
+            raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
+        places = [Path(bot_file), path / bot_file] if bot_file else [path / "bot.py"]
+        found = next((place.absolute() for place in places if place.is_file()), None)
+        if found is None:
+            raise PackageError(
+                f"{places[-1]} isn't there: it has to define the bot, as `bot = MyBot()`"
+            )
+        return cls(path, found if bot_file else None)

@@ -1,0 +1,134 @@
+"""The bot's libraries for a target: installed by uv, trimmed, compiled, and kept for next time."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.package import certificates
+from infra.package.target import PackageError, Target
+from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
+from infra.toolchain.pythons import environment_for_tools, find_python, this_version
+from infra.toolchain.uv import find_uv
+
+COMPILER = Path(__file__).with_name("compile_pyc.py")
+FOLDER_AT_RUN_TIME = "/var/task"
+
+# Installers' own notes. METADATA and entry_points.txt stay: opentelemetry reads them.
+INSTALLERS_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"}
+
+# pydantic 1 inside of pydantic 2, for code that still asks for it: 4 % of the zip; and what needs a
+# library that is not there.
+SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py")
+
+
+def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
+    """The libraries for `target`, trimmed and compiled; made where `cache` lacks them."""
+    python = find_python(target.python)
+    if python is None:
+        warn_of_missing_pyc(target)
+    folder = cache / f"{target.name}-{fingerprint(requirements, target, python)}"
+    # The package links to these files: who edits one there, edits it here.
+    if not is_untouched(folder):
+        print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
+        # Another process that made the same meanwhile may be copying it already: leave that.
+        with made_aside(folder, replace=folder.exists()) as aside:
+            run_uv(requirements, target, aside)
+            trim(aside)
+            add_certificates(aside)
+            if python is not None:
+                compile_folder(aside, python, FOLDER_AT_RUN_TIME)
+                for name in SELDOM_IMPORTED:
+                    drop_pyc(aside / name)
+            fix_modes_and_times(aside)
+    return folder
+
+
+def warn_of_missing_pyc(target: Target) -> None:
+    print(
+        f"warning: the package is for Python {target.python}, which is not here to compile it:"
+        " without .pyc files a cold start takes about three times as long."
+        f" Install Python {target.python}, or build for {this_version()}.",
+        file=sys.stderr,
+    )
+
+
+def fingerprint(requirements: Path, target: Target, python: Path | None) -> str:
+    """Names all that the installed libraries' bytes depend on, this recipe among it."""
+    digest = hashlib.sha256(target.name.encode())
+    recipe = (Path(__file__), Path(certificates.__file__), COMPILER)
+    for file in (requirements, *recipe):
+        digest.update(file.read_bytes())
+    if python is not None:
+        digest.update(subprocess.run([python, "-VV"], stdout=subprocess.PIPE, check=True).stdout)
+    return digest.hexdigest()[:16]
+
+
+def run_uv(requirements: Path, target: Target, folder: Path) -> None:
+    """Install the pinned wheels for `target` into `folder`."""
+    command: list[str | Path] = [
+        find_uv(), "pip", "install", "--quiet", "--requirements", requirements, "--target", folder,
+        "--python", sys.executable, "--python-version", target.python,
+        "--python-platform", target.platform,
+        # The requirements are complete, but for what excludes.txt leaves out on purpose.
+        "--require-hashes", "--no-deps",
+        # Building from source would run the library's own code, and make binaries for this machine.
+        "--only-binary", ":all:",
+        # Files linked into uv's cache would get their modes and times changed there.
+        "--link-mode", "copy",
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment_for_tools(), stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise PackageError(
+            f"{os.path.relpath(requirements)} can't be installed for {target}; uv says why:\n"
+            + done.stderr.rstrip()
+        )
+
+
+def trim(folder: Path) -> None:
+    """Drop what a function never reads: console scripts, type stubs, notes for installers."""
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    (folder / ".lock").unlink(missing_ok=True)
+    for stub in folder.rglob("*.pyi"):
+        stub.unlink()
+    for name in INSTALLERS_FILES:
+        for file in folder.glob(f"*.dist-info/{name}"):
+            file.unlink()
+    for sboms in folder.glob("*.dist-info/sboms"):
+        shutil.rmtree(sboms)
+    for metadata in folder.glob("*.dist-info/METADATA"):
+        fields, end, _ = metadata.read_text("utf-8").partition("\n\n")
+        metadata.write_text(fields + end, "utf-8")  # what follows is the library's README
+
+
+def drop_pyc(place: Path) -> None:
+    """Leave the sources alone, of a folder or a file: importing them takes longer, and works."""
+    for pyc in place.parent.glob(f"__pycache__/{place.stem}.*.pyc"):
+        pyc.unlink()
+    for cache in [*place.rglob("__pycache__")]:
+        shutil.rmtree(cache)
+
+
+def add_certificates(folder: Path) -> None:
+    bundle = folder / "certifi" / "cacert.pem"
+    if bundle.exists():
+        certificates.write_directory(bundle, folder / "certificates")
+
+
+def compile_folder(folder: Path, python: Path, folder_at_run_time: str) -> list[str]:
+    """Give each module its .pyc; the result has a line `path:line: message` for each that fails."""
+    command: list[str | Path] = [
+        # Which column of a line an error came from is a fifth of a .pyc, and no log shows it.
+        python, "-SsP", "-X", "no_debug_ranges", "-W", "ignore", COMPILER, folder_at_run_time,
+    ]  # fmt: skip
+    compiled = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment_for_tools(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return compiled.stdout.splitlines()
