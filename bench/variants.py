@@ -17,6 +17,7 @@ from bench import secret_server
 from bench.environment import Variant
 from infra.package import certificates
 from infra.package.build import build
+from infra.package.libraries import compile_folder, install_libraries
 from infra.package.target import Target
 from infra.toolchain.folders import BUILD, ROOT, link_or_copy, made_aside
 from infra.toolchain.pythons import runtime_python
@@ -88,15 +89,13 @@ def build_package(secret: Secret) -> Path:
 
 def build_peers() -> Path:
     """What the peers import: libraries, and bench/peers/ beside them."""
-    libraries = package.install_libraries(
-        PEERS / "requirements.txt", Target.here(), BUILD / "libraries"
-    )
+    libraries = install_libraries(PEERS / "requirements.txt", Target.here(), BUILD / "libraries")
     folder = BUILD / "bench" / "peers"
     with made_aside(folder) as aside:
         shutil.copytree(libraries, aside, dirs_exist_ok=True, copy_function=link_or_copy)
         for source in PEERS.glob("*.py"):
             shutil.copy(source, aside)
-        package.compile_folder(aside, Path(sys.executable), "/var/task")
+        compile_folder(aside, Path(sys.executable), "/var/task")
     return folder
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import commands.package
+import infra.package.build
 import infra.package.libraries
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
@@ -167,6 +168,7 @@ def test_without_the_targets_python_the_package_has_no_pyc_and_says_what_that_co
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(infra.package.libraries, "find_python", lambda version: None)
+    monkeypatch.setattr(infra.package.build, "find_python", lambda version: None)
     built = build(HANDLER, Target.here(), tmp_path / "package", cache=tmp_path / "cache")
     assert not list(built.rglob("*.pyc"))
     assert "about three times as long" in capfd.readouterr().err
