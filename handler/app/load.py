@@ -2,14 +2,15 @@
 
 import importlib
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import fastapi_poe as fp
 
 from handler.app.dispatch import App
-from handler.secret import members as access_key
 from handler.secret.cache import CachedSecret, Members
+from handler.secret.members import KEY, BadMember, check_key, parse_members
 from handler.secret.reader import ARN_VARIABLE, SecretUnreadable
 
 # A person's key, which fastapi_poe would take for an access key.
@@ -35,11 +36,11 @@ def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
     """The app of `handler/bot.py`, with its key from the secret or, without one, from `environ`.
     The secret's members are in `environ` before the bot is imported.
 
-    Raises `BadBot`, `BadKey`, `SecretUnreadable`, and whatever importing the bot does.
+    Raises `BadBot`, `BadMember`, `SecretUnreadable`, and whatever importing the bot does.
     """
     members: dict[str, str] = {}
     if secret:
-        members = access_key.parse_members(secret.text(), secret.arn)
+        members = _members(secret.text(), secret)
         environ.update(members)
     if environ.pop(POE_API_KEY, None):
         logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
@@ -57,11 +58,11 @@ def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> Ca
     """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
     its members gets that member's new value."""
     names = {value.strip(): name for name, value in members.items()}
-    names[members[access_key.KEY]] = access_key.KEY  # whichever other member equals it today
+    names[members[KEY]] = KEY  # whichever other member equals it today
     sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
 
     def read() -> Members:
-        return access_key.parse_members(secret.fresh_text(), secret.arn)
+        return _members(secret.fresh_text(), secret)
 
     def follow(members: Members) -> None:
         # All are looked at before any changes.
@@ -69,20 +70,34 @@ def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> Ca
         for bot, key in keys:
             bot.access_key = key
 
-    return CachedSecret(read, follow, telling=(access_key.BadKey, SecretUnreadable))
+    return CachedSecret(read, follow, telling=(BadMember, SecretUnreadable))
+
+
+def _members(text: str, secret: Secret) -> dict[str, str]:
+    with _named(f"the secret {secret.arn}"):
+        return parse_members(text)
 
 
 def _checked(bot: fp.PoeBot, key: str) -> str:
-    return access_key.check_key(key, f"the bot on path {bot.path}")
+    with _named(f"the bot on path {bot.path}"):
+        return check_key(key)
 
 
 def _key(environ: MutableMapping[str, str]) -> str:
-    key = environ.get(access_key.KEY)
+    key = environ.get(KEY)
     if key is None:
-        raise access_key.BadKey(
-            f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {access_key.KEY}"
-        )
-    return access_key.check_key(key, access_key.KEY)
+        raise BadMember(f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {KEY}")
+    with _named(KEY):
+        return check_key(key)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Put the place of a faulty member in front of the reason."""
+    try:
+        yield
+    except BadMember as error:
+        raise BadMember(f"{place}: {error}") from None
 
 
 def _bots(module: Any) -> list[fp.PoeBot]:

@@ -1,7 +1,12 @@
-"""The secret's content: a JSON object whose members become environment variables."""
+"""The secret's rules: a JSON object whose members become the function's environment variables.
+
+Rules alone: the commands that write a secret import this module, so that what they let in is what
+the function takes.
+"""
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 KEY = "POE_ACCESS_KEY"
@@ -13,65 +18,94 @@ REFUSED_NAME = re.compile(
     r"(AWS_|LAMBDA_|LD_|PYTHON|SSL_).*|.*_PROXY|PATH|HOME|ACCESS_KEY_SECRET_ARN"
 )
 
+Members = dict[str, Any]
 
-class BadKey(Exception):
-    """The key, or the secret around it, is unusable. Names its place and the cure, no value."""
-
-
-def check_key(key: str, origin: str, cure: str = "copy it again from the bot's form on Poe") -> str:
-    """`key` without the white space around it. Raises `BadKey`, which names `origin`."""
-    key = key.strip()
-    if not key:
-        raise BadKey(f"the access key from {origin} is empty: {cure}")
-    if len(key) != KEY_LENGTH:
-        raise BadKey(
-            f"the access key from {origin} has {len(key)} characters, not {KEY_LENGTH}: {cure}"
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise BadKey(f"the access key from {origin} has characters that no key has: {cure}")
-    return key
+_COPY_AGAIN = "copy it again from the bot's form on Poe"
 
 
-def parse_members(text: str, arn: str) -> dict[str, str]:
-    """`{"POE_ACCESS_KEY": "…", …}` with names and key checked. Raises `BadKey`."""
+class BadMember(Exception):
+    """The function would refuse this member, or the secret. The text is the reason and what to do
+    about it; it never has a value."""
+
+
+def parse_members(text: str) -> dict[str, str]:
+    """The members of the secret's `text`, checked, the key without white space around it.
+
+    Raises `BadMember` for the first fault.
+    """
+    members = parse(text)
+    if members is None:
+        raise BadMember("it is not a JSON object, or has a member twice (`make set-key`)")
+    for fault in faults(members):
+        raise BadMember(fault)
+    return {**members, KEY: check_key(members[KEY])}
+
+
+def parse(text: str) -> Members | None:
+    """The members, unchecked; None if `text` isn't a JSON object, or has a name twice."""
     try:
         members = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
-        raise BadKey(
-            f"the secret {arn} is not a JSON object, or has a member twice: run `make set-key`"
-        )
-    for name, value in members.items():
-        _check_member(name, value, arn)
-    if KEY not in members:
-        raise BadKey(f"the secret {arn} has no member {KEY}: run `make set-key`")
-    return {**members, KEY: check_key(members[KEY], f"the secret {arn}", "run `make set-key`")}
+        return None
+    return members if isinstance(members, dict) else None
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unambiguous(pairs: list[tuple[str, Any]]) -> Members:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("a name stands twice: which value is meant?")
     return members
 
 
-def _check_member(name: str, value: Any, arn: str) -> None:
+def faults(members: Members) -> Iterator[str]:
+    """Why the function would not start with `members`: reason and command, a line for each."""
+    if KEY not in members:
+        yield f"there is no {KEY} (`make set-key`)"
+    for name, value in members.items():
+        try:
+            check_name(name)
+        except BadMember as error:
+            # A name that isn't one may be a value in the wrong place.
+            shown = name if MEMBER_NAME.fullmatch(name) else "…"
+            yield f"{error} (`make set-secret NAME={shown} REMOVE=yes` takes this one out)"
+            continue
+        try:
+            check_value(name, value)
+        except BadMember as error:
+            command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
+            yield f"{error} (`{command}`)"
+
+
+def check_name(name: str) -> str:
+    """`name`, if a member may have it. Raises `BadMember`."""
     if not MEMBER_NAME.fullmatch(name):
-        raise BadKey(
-            f"the secret {arn} has a member whose name does not match {MEMBER_NAME.pattern}: "
-            "rename it with `make set-secret NAME=…`"
+        raise BadMember(
+            f"a member's name has to match {MEMBER_NAME.pattern}: use one such as OPENAI_API_KEY"
         )
     if REFUSED_NAME.fullmatch(name):
-        raise BadKey(
-            f"the secret {arn} has a member {name}, which would change how the function runs: "
-            "take it out, or use another name with `make set-secret NAME=…`"
-        )
+        raise BadMember(f"{name} would change how the function runs: use another name")
+    return name
+
+
+def check_value(name: str, value: Any) -> str:
+    """`value`, if the member `name` may have it. Raises `BadMember`."""
     if not isinstance(value, str) or not _fits_a_variable(value):
-        raise BadKey(
-            f"the member {name} of the secret {arn} is not a text that a variable can hold: "
-            f"run `make set-secret NAME={name}`"
+        raise BadMember(f"the value of {name} is not a text that a variable can hold")
+    return check_key(value) if name == KEY else value
+
+
+def check_key(text: str) -> str:
+    """The access key in `text`, without the white space around it. Raises `BadMember`."""
+    key = text.strip()
+    if not key:
+        raise BadMember(f"the access key is empty: {_COPY_AGAIN}")
+    if len(key) != KEY_LENGTH:
+        raise BadMember(
+            f"the access key has {len(key)} characters, not {KEY_LENGTH}: {_COPY_AGAIN}"
         )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise BadMember(f"the access key has characters that no key has: {_COPY_AGAIN}")
+    return key
 
 
 def _fits_a_variable(value: str) -> bool:

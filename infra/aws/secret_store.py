@@ -9,7 +9,7 @@ from typing import NoReturn
 from botocore.exceptions import ClientError
 
 from infra.aws.client import AwsError, client, explained
-from infra.aws.secret_members import KEY, BadMember, Members, check_key, encode, parse
+from infra.aws.secret_members import KEY, BadMember, Members, check_key, check_value, encode, parse
 
 Edit = Callable[[Members], Members]
 
@@ -43,7 +43,7 @@ class SecretStore:
         if name not in members:
             cure = "make set-key" if name == KEY else f"make set-secret NAME={name}"
             raise BadMember(f"the secret {self.arn} has no {name}: run `{cure}`")
-        return check_key(members[name])
+        return check_key(check_value(name, members[name]))
 
     def change(self, edit: Edit, *, anew: bool = False) -> Members:
         """Put what `edit` makes of the current members; the members now.

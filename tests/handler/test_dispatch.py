@@ -11,7 +11,7 @@ import pytest
 
 from handler.app.dispatch import App
 from handler.app.load import BadBot, load
-from handler.secret.members import BadKey
+from handler.secret.members import BadMember
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +88,13 @@ async def test_a_secret_that_cannot_be_read_is_no_reason_to_take_the_environment
         load({"POE_ACCESS_KEY": KEY}, Secret(RuntimeError("no network")))
 
 
+@pytest.mark.parametrize("members", [{}, {"POE_ACCESS_KEY": "short"}, {"PATH": "/"}, "text"])
+async def test_a_secret_that_is_refused_is_named(bot_module, members):
+    bot_module.bot = Bot()
+    with pytest.raises(BadMember, match=f"^the secret {ARN}: "):
+        load({}, Secret(members))
+
+
 async def test_without_a_secret_the_environments_key_counts(bot_module):
     bot_module.bot = Bot()
     app = load({"POE_ACCESS_KEY": KEY}, None)
@@ -97,7 +104,7 @@ async def test_without_a_secret_the_environments_key_counts(bot_module):
 @pytest.mark.parametrize("environ", [{}, {"POE_API_KEY": KEY}, {"POE_ACCESS_KEY": "short"}])
 async def test_a_server_without_a_proper_key_does_not_exist(bot_module, environ):
     bot_module.bot = Bot()
-    with pytest.raises(BadKey):
+    with pytest.raises(BadMember):
         load(environ, None)
 
 
@@ -112,7 +119,7 @@ async def test_a_persons_key_is_dropped(bot_module):
 async def test_a_key_on_the_bot_object_is_checked_too(bot_module):
     """fastapi_poe takes any."""
     bot_module.bot = Bot(access_key="short")
-    with pytest.raises(BadKey, match="path /"):
+    with pytest.raises(BadMember, match="path /"):
         load({}, None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from handler.app.dispatch import App
 from handler.app.load import load
 from handler.secret.cache import MAX_AGE, PAUSE, CachedSecret
-from handler.secret.members import BadKey
+from handler.secret.members import BadMember
 from tests.handler.test_dispatch import Bot, Secret, bot_module, post, query
 
 __all__ = ["bot_module"]
@@ -116,7 +116,7 @@ async def test_a_hundred_at_once_share_one_read(bot_module, clock):
 
 @pytest.mark.parametrize(
     "trouble",
-    [BadKey("no"), RuntimeError("text"), {"POE_ACCESS_KEY": "short"}, {}, {"AWS_REGION": "x"}],
+    [BadMember("no"), RuntimeError("text"), {"POE_ACCESS_KEY": "short"}, {}, {"AWS_REGION": "x"}],
 )
 async def test_a_read_that_fails_keeps_the_old_key_and_is_counted(
     bot_module, clock, trouble, caplog

@@ -4,17 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.secret.members import KEY, BadKey, check_key, parse_members
+from handler.secret.members import KEY, BadMember, check_key, faults, parse_members
 
-ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:bot-AbCdEf"
 VALUE = "kK7" * 10 + "kK"
 
 
 def refusal_of(text):
-    with pytest.raises(BadKey) as caught:
-        parse_members(text, ARN)
+    with pytest.raises(BadMember) as caught:
+        parse_members(text)
     message = str(caught.value)
-    assert ARN in message
     assert "`make set-" in message
     return message
 
@@ -24,7 +22,7 @@ def members(**more):
 
 
 def test_every_member_is_given_back():
-    assert parse_members(members(OPENAI_API_KEY="o", X1_="\n✓ "), ARN) == {
+    assert parse_members(members(OPENAI_API_KEY="o", X1_="\n✓ ")) == {
         KEY: VALUE,
         "OPENAI_API_KEY": "o",
         "X1_": "\n✓ ",
@@ -34,8 +32,8 @@ def test_every_member_is_given_back():
 @pytest.mark.parametrize("white", ["\n", "\r\n", " ", "\t", "\u00a0"])
 def test_white_space_around_the_key_is_stripped(white):
     text = json.dumps({KEY: white + VALUE + white})
-    assert parse_members(text, ARN) == {KEY: VALUE}
-    assert check_key(white + VALUE + white, "here") == VALUE
+    assert parse_members(text) == {KEY: VALUE}
+    assert check_key(white + VALUE + white) == VALUE
 
 
 @pytest.mark.parametrize(
@@ -67,26 +65,27 @@ def test_a_member_that_stands_twice_is_refused():
 
 @pytest.mark.parametrize("text", ["{}", '{"OPENAI_API_KEY": "o"}'])
 def test_a_secret_without_the_key_is_refused(text):
-    assert refusal_of(text) == f"the secret {ARN} has no member {KEY}: run `make set-key`"
+    assert refusal_of(text) == f"there is no {KEY} (`make set-key`)"
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n"])
 def test_an_empty_key_is_refused(key):
     message = refusal_of(json.dumps({KEY: key}))
-    assert message == f"the access key from the secret {ARN} is empty: run `make set-key`"
+    assert message.startswith("the access key is empty: copy it again from the bot's form on Poe")
+    assert message.endswith("(`make set-key`)")
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 31, "k" * 33, "k" * 16 + "\n" + "k" * 16])
 def test_an_ill_sized_key_is_refused_with_its_size(key):
     message = refusal_of(json.dumps({KEY: key}))
-    assert f"has {len(key)} characters, not 32: run `make set-key`" in message
+    assert f"has {len(key)} characters, not 32: copy it again" in message
 
 
 @pytest.mark.parametrize("wrong", ["é", " ", "\n", "\x7f", "\ud800"])
 def test_a_key_with_characters_that_no_key_has_is_refused(wrong):
     key = "k" * 16 + wrong + "k" * 15
-    with pytest.raises(BadKey, match=r"^the access key from here has characters that no key has"):
-        check_key(key, "here")
+    with pytest.raises(BadMember, match=r"^the access key has characters that no key has"):
+        check_key(key)
     refusal_of(json.dumps({KEY: key}))
 
 
@@ -113,7 +112,9 @@ def test_a_key_with_characters_that_no_key_has_is_refused(wrong):
     ],
 )
 def test_a_forbidden_name_is_refused_by_name(name):
-    assert f"has a member {name}, which would change" in refusal_of(members(**{name: VALUE}))
+    message = refusal_of(members(**{name: VALUE}))
+    assert message.startswith(f"{name} would change how the function runs")
+    assert f"`make set-secret NAME={name} REMOVE=yes`" in message
 
 
 @pytest.mark.parametrize(
@@ -130,27 +131,37 @@ def test_a_forbidden_name_is_refused_by_name(name):
     ],
 )
 def test_a_name_that_only_looks_forbidden_is_taken(name):
-    assert parse_members(members(**{name: "v"}), ARN)[name] == "v"
+    assert parse_members(members(**{name: "v"}))[name] == "v"
 
 
 @pytest.mark.parametrize(
     "name", ["", "a", "openai_key", "1A", "_A", "A-B", "A B", "Ä", "A\n", "A=B"]
 )
-def test_a_name_that_no_variable_should_have_is_refused(name):
+def test_a_name_that_no_variable_should_have_is_refused_and_not_repeated(name):
     message = refusal_of(members(**{name: VALUE}))
-    assert "name does not match [A-Z][A-Z0-9_]*" in message
+    assert message == (
+        "a member's name has to match [A-Z][A-Z0-9_]*: use one such as OPENAI_API_KEY "
+        "(`make set-secret NAME=… REMOVE=yes` takes this one out)"
+    )
 
 
 @pytest.mark.parametrize("value", [None, 7, True, [VALUE], {"a": VALUE}, "a\0b", "\ud800"])
 def test_a_value_that_no_variable_can_hold_is_refused_by_name(value):
     message = refusal_of(members(OTHER=value))
-    assert "the member OTHER of the secret" in message
+    assert "the value of OTHER is not a text" in message
     assert "`make set-secret NAME=OTHER`" in message
 
 
 @pytest.mark.parametrize("key", [None, 7, [VALUE]])
 def test_a_key_that_is_no_text_is_refused(key):
-    assert f"the member {KEY} of the secret" in refusal_of(json.dumps({KEY: key}))
+    assert f"the value of {KEY} is not a text" in refusal_of(json.dumps({KEY: key}))
+
+
+def test_every_fault_has_a_line_of_its_own():
+    no_key, path, number = faults({"PATH": "/bin", "NUMBER": 1})
+    assert no_key == f"there is no {KEY} (`make set-key`)"
+    assert path.startswith("PATH would change how the function runs")
+    assert number.endswith("that a variable can hold (`make set-secret NAME=NUMBER`)")
 
 
 marked = st.text("☃✂", min_size=1)  # what no refusal says of itself
@@ -172,7 +183,7 @@ def test_no_value_is_ever_in_a_refusal(found):
 def test_any_text_gives_members_or_a_refusal(name, value):
     for text in (name, json.dumps({KEY: VALUE, name: value}), json.dumps({KEY: value})):
         try:
-            found = parse_members(text, ARN)
-        except BadKey:
+            found = parse_members(text)
+        except BadMember:
             continue
         assert all(isinstance(member, str) for member in found.values())

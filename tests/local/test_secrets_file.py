@@ -47,7 +47,7 @@ def test_the_files_members_are_read(tmp_path: Path) -> None:
         ("OPENAI_API_KEY=VALUE", "one JSON object"),
         ('["VALUE"]', "one JSON object"),
         ('{"A": "VALUE", "A": "b"}', "each name once"),
-        ('{"openai_api_key": "VALUE"}', "'openai_api_key': NAME has to match"),
+        ('{"openai_api_key": "VALUE"}', "'openai_api_key': a member's name has to match"),
         ('{"AWS_PROFILE": "VALUE"}', "AWS_PROFILE would change how the function runs"),
         ('{"A": {"b": "VALUE"}}', "the value of A is not a text"),
         ('{"A": "VALUE\\u0000"}', "the value of A is not a text"),
