@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Secret(Protocol):
-    """Where the key is kept: `secrets_manager.SecretReader`."""
+    """Where the key is kept: `reader.SecretReader`."""
 
     arn: str
 

@@ -45,7 +45,7 @@ class _Retry(Exception):
 
 class SecretReader(threading.Thread):
     """Reads the secret `arn` in the background, while the interpreter imports. Region, endpoint,
-    credentials, certificates and proxy come from `environ`, under the names of AWS's SDKs."""
+    credentials and certificates come from `environ`, under the names of AWS's SDKs."""
 
     def __init__(
         self, arn: str, environ: Mapping[str, str], time_limit: float = TIME_LIMIT
@@ -128,8 +128,9 @@ def _region(arn: str) -> str:
 
 def _unreachable(arn: str, reason: str) -> SecretUnreadable:
     return SecretUnreadable(
-        f"cannot read the secret {arn}: Secrets Manager does not answer ({reason}): check the "
-        "function's network, AWS_ENDPOINT_URL and the proxy variables, then run `make deploy`"
+        f"cannot read the secret {arn}: Secrets Manager does not answer ({reason}): check "
+        "AWS_ENDPOINT_URL and the function's network (proxies are not used: a function in a VPC "
+        "without internet access needs an endpoint for Secrets Manager), then run `make deploy`"
     )
 
 

@@ -1,10 +1,10 @@
 """A signed call of Secrets Manager's API, by hand.
 
 Importing boto3 would cost more than the rest of a cold start. Sources: AWS, "Create a signed AWS
-API request" (Signature Version 4); AWS SDKs and Tools Reference Guide, for the variables.
+API request" (Signature Version 4); AWS SDKs and Tools Reference Guide, for the variables. Proxies
+are left out: a function without a way to the internet has a VPC endpoint for Secrets Manager.
 """
 
-import base64
 import hashlib
 import hmac
 import http.client
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 TIMEOUT = 2.5  # seconds, for each step: to connect, to agree on TLS, to get an answer
 SERVICE = "secretsmanager"
@@ -102,7 +102,6 @@ class Call(NamedTuple):
     target: str
     body: bytes
     credentials: Credentials
-    proxy: SplitResult | None
     tls: ssl.SSLContext | None
 
     @classmethod
@@ -118,7 +117,6 @@ class Call(NamedTuple):
             target,
             body,
             _credentials(environ),
-            _proxy(endpoint, environ),
             _tls(environ) if endpoint.scheme == "https" else None,
         )
 
@@ -128,10 +126,9 @@ class Call(NamedTuple):
         headers = signed_headers(
             self.endpoint, self.region, self.target, self.body, self.credentials, now
         )
-        target, proxy_headers = self._target()
         connection = self._connection()
         try:
-            connection.request("POST", target, self.body, headers | proxy_headers)
+            connection.request("POST", self.endpoint.path or "/", self.body, headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -139,26 +136,13 @@ class Call(NamedTuple):
 
     def _connection(self) -> http.client.HTTPConnection:
         """Open, or to be opened by its first request."""
+        host, port = self.endpoint.hostname or "", self.endpoint.port
         if self.tls is None:
-            first = self.proxy or self.endpoint
-            return http.client.HTTPConnection(*_place(first, 80), timeout=TIMEOUT)
-        if self.proxy is None:
-            place = _place(self.endpoint, 443)
-            direct = http.client.HTTPSConnection(*place, timeout=TIMEOUT, context=self.tls)
-            direct.sock = _secured(self.tls, *place)
-            return direct
-        tunnel = http.client.HTTPSConnection(
-            *_place(self.proxy, 80), timeout=TIMEOUT, context=self.tls
-        )
-        tunnel.set_tunnel(*_place(self.endpoint, 443), _authorization(self.proxy))
-        return tunnel
-
-    def _target(self) -> tuple[str, dict[str, str]]:
-        """The request line's target, and headers for a proxy that reads it (RFC 9112, 3.2.2)."""
-        path = self.endpoint.path or "/"
-        if self.proxy is None or self.tls:
-            return path, {}
-        return f"http://{_host(self.endpoint)}{path}", _authorization(self.proxy)
+            return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT)
+        port = port or 443
+        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=self.tls)
+        connection.sock = _secured(self.tls, host, port)
+        return connection
 
 
 def _secured(tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
@@ -167,17 +151,6 @@ def _secured(tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
     name = host.encode()
     plain = socket.create_connection((name, port), TIMEOUT)  # type: ignore[arg-type]
     return tls.wrap_socket(plain, server_hostname=name)  # which closes it if that fails
-
-
-def _place(url: SplitResult, usual_port: int) -> tuple[str, int]:
-    return url.hostname or "", url.port or usual_port
-
-
-def _authorization(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
 def _credentials(environ: Mapping[str, str]) -> Credentials:
@@ -198,26 +171,6 @@ def _endpoint(region: str, environ: Mapping[str, str]) -> SplitResult:
             return _address(name, environ[name], "http", "https")
     domain = DOMAINS.get(region.partition("-")[0], "amazonaws.com")
     return _address("AWS_REGION", f"https://secretsmanager.{region}.{domain}/", "https")
-
-
-def _proxy(endpoint: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    lower = f"{endpoint.scheme}_proxy"
-    name = lower if environ.get(lower) else lower.upper()
-    url = environ.get(name)
-    if not url:
-        return None
-    if _bypasses(endpoint, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
-        return None
-    return _address(name, url if "//" in url else f"http://{url}", "http")
-
-
-def _bypasses(endpoint: SplitResult, no_proxy: str) -> bool:
-    """Whether `no_proxy` (`*`, or names with commas between) covers the endpoint. A name covers
-    its subdomains."""
-    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",")]
-    endings = tuple(f".{name}" for name in names if name)
-    places = (f".{endpoint.hostname}", f".{_host(endpoint)}")
-    return "*" in names or any(place.endswith(endings) for place in places)
 
 
 def _address(variable: str, url: str, *schemes: str) -> SplitResult:

@@ -1,8 +1,6 @@
-import base64
 import contextlib
 import http.server
 import json
-import select
 import socket
 import ssl
 import string
@@ -12,7 +10,6 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 import boto3
 import botocore.auth
@@ -24,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from handler.secret import reader as secrets_manager
+from handler.secret import reader as secret_reader
 from handler.secret import signed_call
 from handler.secret.reader import SecretReader, SecretUnreadable
 from handler.secret.signed_call import Credentials
@@ -56,11 +53,11 @@ def error(kind, message="the answer's own words"):
 
 class Double(http.server.ThreadingHTTPServer):
     """Gives `answers` one after another, the last one again and again, and keeps what it was
-    asked. It is a proxy too: what is tunnelled through it all goes to `upstream`."""
+    asked."""
 
-    def __init__(self, *answers, upstream=None):
+    def __init__(self, *answers):
         super().__init__(("127.0.0.1", 0), _DoubleHandler)
-        self.answers, self.upstream = [*answers], upstream
+        self.answers = [*answers]
         self.asked = []
 
     @property
@@ -86,23 +83,13 @@ class _DoubleHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_CONNECT(self):
-        self.server.asked.append((self.path, self.headers, b""))
-        self.send_response(200)
-        self.end_headers()
-        with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
-            ends = {self.connection: upstream, upstream: self.connection}
-            while data := (readable := select.select([*ends], [], [])[0][0]).recv(65536):
-                ends[readable].sendall(data)
-        self.close_connection = True
-
     def log_message(self, *_):
         pass
 
 
 @contextlib.contextmanager
-def serving(*answers, tls=None, upstream=None):
-    double = Double(*answers, upstream=upstream)
+def serving(*answers, tls=None):
+    double = Double(*answers)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.configure_cert(context)
@@ -121,7 +108,7 @@ def serving(*answers, tls=None, upstream=None):
 @pytest.fixture
 def quick(monkeypatch):
     """Three attempts without a pause."""
-    monkeypatch.setattr(secrets_manager, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(secret_reader, "PAUSES", (0, 0, 0))
 
 
 @pytest.fixture(scope="module")
@@ -504,103 +491,11 @@ def test_without_a_package_the_public_authorities_are_certifis():
     assert signed_call._public_authorities() == certifi.where()
 
 
-# Proxies
-
-
-def test_https_goes_through_a_tunnel(authority, authority_file):
-    certificate = authority.issue_cert("secrets.invalid")
-    with (
-        serving(SECRET, tls=certificate) as server,
-        serving(upstream=server.server_port) as proxy,
-    ):
-        found = environ(
-            "https://secrets.invalid", AWS_CA_BUNDLE=authority_file, HTTPS_PROXY=proxy.url
-        )
-        assert read(ARN, found) == TEXT
-        target, headers, _ = proxy.asked[0]
-        assert target == "secrets.invalid:443"
-        assert "proxy-authorization" not in headers
-        assert server.asked[0][1]["host"] == "secrets.invalid"
-
-
-def test_a_proxys_user_and_password_go_to_the_proxy_alone(authority, authority_file):
-    certificate = authority.issue_cert("secrets.invalid")
-    with (
-        serving(SECRET, tls=certificate) as server,
-        serving(upstream=server.server_port) as proxy,
-    ):
-        found = environ(
-            "https://secrets.invalid:8443/path",
-            AWS_CA_BUNDLE=authority_file,
-            https_proxy=f"http://me:p%40ss@127.0.0.1:{proxy.server_port}",
-        )
-        assert read(ARN, found) == TEXT
-        target, headers, _ = proxy.asked[0]
-        assert target == "secrets.invalid:8443"
-        assert headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
-        path, headers, _ = server.asked[0]
-        assert path == "/path"
-        assert headers["host"] == "secrets.invalid:8443"
-        assert "proxy-authorization" not in headers
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_tunnel_that_is_refused_comes_to_an_end():
-    def close(handler):
-        handler.send_error(407, "the answer's own words")
-
-    with serving() as proxy:
-        proxy.RequestHandlerClass = type("Refusing", (_DoubleHandler,), {"do_CONNECT": close})
-        text = refusal_of(ARN, environ("https://secrets.invalid", HTTPS_PROXY=proxy.url))
-        assert "check the function's network, AWS_ENDPOINT_URL and the proxy variables" in text
-
-
-def test_http_goes_through_a_proxy_with_an_absolute_target():
-    with serving(SECRET) as proxy:
-        found = environ(
-            "http://secrets.invalid:8080",
-            HTTP_PROXY=f"http://me:pass@127.0.0.1:{proxy.server_port}",
-            HTTPS_PROXY="http://127.0.0.1:1",
-        )
-        assert read(ARN, found) == TEXT
-        target, headers, _ = proxy.asked[0]
-        assert target == "http://secrets.invalid:8080/"
-        assert headers["host"] == "secrets.invalid:8080"
-        assert headers["proxy-authorization"].startswith("Basic ")
-
-
-@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_goes_straight(name):
+def test_a_proxy_for_the_bots_own_calls_is_not_asked():
     with serving(SECRET) as server, serving((500, b"")) as proxy:
-        found = environ(server.url, HTTP_PROXY=proxy.url, **{name: "example.com, 127.0.0.1"})
-        assert read(ARN, found) == TEXT
+        variables = {"HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
+        assert read(ARN, environ(server.url, **variables)) == TEXT
         assert not proxy.asked
-
-
-no_proxy_hosts = st.sampled_from(
-    ["example.com", "a.example.com", "badexample.com", "127.0.0.1", "localhost"]
-)
-no_proxy_entries = st.lists(
-    st.sampled_from(
-        [
-            "example.com",
-            ".example.com",
-            "EXAMPLE.com",
-            "example.com:81",
-            "com",
-            "",
-            " ",
-            "127.0.0.1",
-        ]
-    )
-)
-
-
-@given(no_proxy_hosts, st.sampled_from(["", ":81", ":8080"]), no_proxy_entries | st.just(["*"]))
-def test_no_proxy_means_what_it_means_to_pythons_own_clients(host, port, entries):
-    expected = proxy_bypass_environment(host + port, {"no": ",".join(entries)})
-    endpoint = urlsplit(f"http://{host}{port}")
-    assert signed_call._bypasses(endpoint, ",".join(entries)) == expected
 
 
 # The environment
@@ -614,7 +509,7 @@ def test_a_regions_endpoint_is_botocores(partition):
     assert regions
     for region in regions[::8]:
         arn = f"arn:{partition}:secretsmanager:{region}:123456789012:secret:bot-AbCdEf"
-        ours = secrets_manager._prepare(arn, CREDENTIALS)
+        ours = secret_reader._prepare(arn, CREDENTIALS)
         theirs = session.client("secretsmanager", region).meta.endpoint_url
         assert ours.endpoint.geturl() == f"{theirs}/"
         assert ours.region == region
@@ -638,8 +533,6 @@ def test_secrets_managers_own_endpoint_goes_before_the_general_one():
         ({"AWS_ENDPOINT_URL": "http://host:http"}, "AWS_ENDPOINT_URL is no http or https address"),
         ({"AWS_ENDPOINT_URL": "http://[::1"}, "AWS_ENDPOINT_URL is no http or https address"),
         ({"AWS_ENDPOINT_URL": "http://host/a b"}, "AWS_ENDPOINT_URL is no http or https address"),
-        ({"HTTP_PROXY": f"https://me:{KEY}@proxy"}, "HTTP_PROXY is no http address"),
-        ({"http_proxy": f"socks5://me:{KEY}@proxy"}, "http_proxy is no http address"),
     ],
 )
 def test_a_missing_or_wrong_variable_is_named_and_not_shown(change, text):
@@ -704,7 +597,7 @@ def test_a_fresh_text_is_asked_for_again():
 
 
 def test_a_fresh_text_is_not_waited_for_as_long(monkeypatch):
-    monkeypatch.setattr(secrets_manager, "FRESH_TIME_LIMIT", 0.2)
+    monkeypatch.setattr(secret_reader, "FRESH_TIME_LIMIT", 0.2)
     with serving(SECRET) as server, socket.create_server(("127.0.0.1", 0)) as silent:
         reader = SecretReader(ARN, environ(server.url))
         reader.start()
