@@ -17,7 +17,7 @@ chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… B
 		$(if $(RAW),--raw) $(if $(ATTACH),--attach '$(ATTACH)')
 
 .PHONY: test
-test: venv-node  ## all tests [ARGS="-k stream"]
+test: venv venv-node  ## all tests [ARGS="-k stream"]
 	@exec $(PYTHON_IN_VENV) -m pytest $(ARGS)
 
 .PHONY: lint
@@ -31,6 +31,7 @@ lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE
 	@$(COMPILE) requirements-uv.in -o requirements-uv.txt
 	@$(COMPILE) --excludes handler/excludes.txt handler/requirements.in -o handler/requirements.txt
 	@$(COMPILE) local/requirements.in -o local/requirements.txt
+	@$(COMPILE) infra/requirements.in -o infra/requirements.txt
 	@$(COMPILE) requirements.in -o requirements.txt
 	@$(COMPILE) requirements-node.in -o requirements-node.txt
 	@$(COMPILE) -c requirements.txt bench/peers/requirements.in -o bench/peers/requirements.txt
@@ -93,13 +94,45 @@ clean:  ## remove all that was built or installed here, and the key of `make run
 	rm -rf .venv build node_modules cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# .venv with as much in it as the target needs; each is quick where nothing is to do.
-.PHONY: venv venv-run venv-uv venv-node
-venv:
-	@sh infra/venv.sh requirements.txt
-venv-run:
-	@sh infra/venv.sh local/requirements.txt
-venv-uv:
-	@sh infra/venv.sh
-venv-node: venv
+# .venv, with as much in it as a target needs: uv alone, what runs a bot, what deploys it, or all.
+.PHONY: venv-uv venv-run venv-deploy venv venv-node FORCE
+venv-uv: .venv/made; @:
+venv-run: .venv/lists/local/requirements.txt; @:
+venv-deploy: .venv/lists/infra/requirements.txt; @:
+venv: .venv/lists/requirements.txt; @:
+venv-node: venv-deploy
 	@$(PYTHON_IN_VENV) -m infra.toolchain.node
+
+# VENV_PYTHON=3.12 chooses exactly that version, such as for the tests.
+VERSION = $(or $(VENV_PYTHON),$(shell cat .python-version 2>/dev/null || sed -n 's/.*"python": *"\(3\.[0-9]*\)".*/\1/p' cdk.json))
+
+# .venv/made holds what .venv was made for, .venv/lists/X a copy of list X as it was installed. The
+# contents are compared, not the times: an update of the checkout may come with old times.
+MADE_FOR = { echo "$$(pwd -P) $(VERSION)"; cat requirements-uv.txt; }
+IS_SOUND = { $(MADE_FOR) | cmp -s - .venv/made && [ ! -e .venv/unfinished ] && \
+	.venv/bin/python -SEsc ''; } 2>/dev/null
+LIST = $(@:.venv/lists/%=%)
+
+# One setup at a time. The lock belongs to descriptor 9, so it ends with the shell, however that ends.
+LOCK = mkdir -p build && exec 9>build/venv.lock && \
+	"$$python" -SEsc 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; echo "error: setting up\
+	.venv failed, see above (whole log: build/venv.log); fix that and run the same command again" >&2; exit 1; }
+
+.SECONDEXPANSION:
+.venv/made: $$(shell $$(IS_SOUND) || echo FORCE)
+	@python=$$(sh infra/toolchain/find-python.sh $(VERSION) $(if $(VENV_PYTHON),exact)) || { \
+		$(if $(VENV_PYTHON),echo "error: VENV_PYTHON=$(VENV_PYTHON): no such Python here (use one like 3.13)" >&2;) exit 1; }; \
+	$(LOCK); if $(IS_SOUND); then exit; fi; : >build/venv.log; \
+	echo "Setting up .venv with $$("$$python" --version) (once, about 20 s)" >&2; \
+	$(call quietly,rm -rf .venv && "$$python" -m venv .venv && .venv/bin/python -m pip install \
+		--disable-pip-version-check --require-hashes --only-binary :all: -r requirements-uv.txt); \
+	$(MADE_FOR) >.venv/made
+
+# Until the installation is through, .venv counts as unfinished, and an interrupted one is made again.
+LISTS = local/requirements.txt infra/requirements.txt requirements.txt
+$(LISTS:%=.venv/lists/%): .venv/made $$(shell cmp -s $$(LIST) $$@ || echo FORCE)
+	@python=$(PYTHON_IN_VENV); $(LOCK); : >build/venv.log; touch .venv/unfinished; \
+	echo "Installing $(LIST)" >&2; \
+	$(call quietly,.venv/bin/uv pip install --python $$python --require-hashes --only-binary :all: -r $(LIST)); \
+	mkdir -p $(@D); cp $(LIST) $@; rm .venv/unfinished
