@@ -1,62 +1,159 @@
-"""A Secrets Manager on one's own machine: moto's, over HTTP, with one secret in it."""
+"""Secrets Manager on this machine: one secret, for the callers that have this run's credentials.
 
-import asyncio
+Other users and web pages of this machine can reach loopback too: a request with another `Host`,
+with an `Origin`, or without a signature by credentials that were made at random for this run gets
+nothing. What the deployed function's role may not do is refused here as well.
+
+AWS, Secrets Manager API reference: GetSecretValue, "Common error types".
+"""
+
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
+import h11
+
+from local.aws_lambda.config import ACCOUNT
+from local.aws_lambda.http import BodyTooLarge, HttpServer, ServerConnection
+from local.signature import Credentials, NotSigned, SignedRequest
+
+HOST = "127.0.0.1"
 REGION = "us-east-1"
 NAME = "poe-bot"
+BODY_LIMIT = 16_384  # bytes; a GetSecretValue has some 100
+
+_SERVICE = "secretsmanager"
+_ALLOWED = "GetSecretValue"
 
 
 @dataclass(frozen=True)
 class Secret:
+    """A secret that is being served. `endpoint` is the URL of its Secrets Manager."""
+
     arn: str
-    endpoint: str  # of the Secrets Manager that holds it
+    endpoint: str
+    credentials: Credentials
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a function needs to read it."""
+        """The variables that a function needs to read it."""
         return {
             "ACCESS_KEY_SECRET_ARN": self.arn,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.endpoint,
+            **self.credentials.environment,
         }
+
+
+class Refused(Exception):
+    """A request that is answered with an error: AWS's name for it, its words, and the status."""
+
+    def __init__(self, error_type: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.status = status
 
 
 @asynccontextmanager
 async def secret(members: Mapping[str, str]) -> AsyncIterator[Secret]:
-    """Serve a secret with these members on a free port of loopback."""
-    # moto takes seconds to import: in a thread, so that the rest of a start goes on.
-    made, stop = await asyncio.to_thread(_start, members)
+    """Serve a secret with these members, on a free port of loopback, until the block ends.
+
+    async with secret({"POE_ACCESS_KEY": key}) as served:
+        FunctionConfig(package, python, environment=served.environment)
+    """
+    # As on AWS, an ARN ends with six characters that can't be known from the name.
+    arn = f"arn:aws:{_SERVICE}:{REGION}:{ACCOUNT}:secret:{NAME}-{secrets.token_hex(3)}"
+    route = _Route(arn, json.dumps(dict(members)), Credentials.random())
+    server = HttpServer(route.handle)
+    route.host = f"{HOST}:{await server.start(HOST, 0)}"
     try:
-        yield made
+        yield Secret(arn, f"http://{route.host}", route.credentials)
     finally:
-        await asyncio.to_thread(stop)
+        await server.close()
 
 
-def _start(members: Mapping[str, str]) -> tuple[Secret, Callable[[], None]]:
-    import boto3
-    from moto.server import ThreadedMotoServer
+@dataclass
+class _Route:
+    arn: str
+    text: str = field(repr=False)
+    credentials: Credentials
+    host: str = ""
+    _version: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _created: float = field(default_factory=time.time)
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
-    answer = client.create_secret(Name=NAME, SecretString=json.dumps(dict(members)))
+    async def handle(self, connection: ServerConnection, request: h11.Request) -> None:
+        try:
+            status, document = 200, await self._answer(connection, request)
+        except Refused as error:
+            status, document = error.status, {"__type": error.error_type, "Message": str(error)}
+        headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amzn-requestid", str(uuid.uuid4())),
+        ]
+        await connection.respond(status, headers, json.dumps(document).encode())
 
-    def stop() -> None:
-        # moto keeps what it holds for the process's life, not for the server's.
-        client.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
-        server.stop()
+    async def _answer(self, connection: ServerConnection, request: h11.Request) -> dict[str, Any]:
+        try:
+            body = await connection.read_body(BODY_LIMIT)
+        except BodyTooLarge:
+            message = f"The body is larger than {BODY_LIMIT} bytes"
+            raise Refused("RequestEntityTooLargeException", message, 413) from None
+        headers = _headers(request)
+        self._check_caller(headers)
+        if request.method != b"POST" or request.target != b"/":
+            raise Refused("UnknownOperationException", "Only POST / is served", 404)
+        try:
+            SignedRequest(headers, body).verify(
+                self.credentials, REGION, _SERVICE, datetime.now(UTC)
+            )
+        except NotSigned as error:
+            raise Refused(error.error_type, str(error)) from None
+        return self._value(headers.get("x-amz-target", ""), _parameters(body))
 
-    return Secret(answer["ARN"], endpoint), stop
+    def _check_caller(self, headers: Mapping[str, str]) -> None:
+        if headers.get("host") != self.host or "origin" in headers:
+            raise Refused("AccessDeniedException", "Only the local function is served here", 403)
+
+    def _value(self, target: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to GetSecretValue; Refused for whatever else is asked."""
+        action = target.removeprefix(f"{_SERVICE}.")
+        if action != _ALLOWED or parameters.get("SecretId") != self.arn:
+            message = f"The function's role may call {_ALLOWED} for {self.arn} alone"
+            raise Refused("AccessDeniedException", message)
+        version = parameters.get("VersionId", self._version)
+        stage = parameters.get("VersionStage", "AWSCURRENT")
+        if (version, stage) != (self._version, "AWSCURRENT"):
+            message = "Secrets Manager can't find the specified secret value for this version."
+            raise Refused("ResourceNotFoundException", message)
+        return {
+            "ARN": self.arn,
+            "Name": NAME,
+            "VersionId": self._version,
+            "VersionStages": ["AWSCURRENT"],
+            "SecretString": self.text,
+            "CreatedDate": self._created,
+        }
+
+
+def _headers(request: h11.Request) -> dict[str, str]:
+    """By name; a name that comes twice would leave open which of its values was signed."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        if headers.setdefault(name.decode(), text := value.decode("latin-1")) != text:
+            raise Refused("InvalidSignatureException", f"The header {name.decode()} comes twice")
+    return headers
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    try:
+        parameters = json.loads(body)
+    except (ValueError, RecursionError):
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise Refused("SerializationException", "The body isn't a JSON object")
+    return parameters
