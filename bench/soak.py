@@ -21,9 +21,9 @@ from pathlib import Path
 
 import httpx
 
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
-from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, LocalLambda, Outcome
 
@@ -66,9 +66,10 @@ class Result:
 def soak_package() -> Iterator[Path]:
     """The real package with a bot that counts."""
     with tempfile.TemporaryDirectory() as folder:
-        bot_file = Path(folder, "bot.py")
-        bot_file.write_text(BOT)
-        yield build(ROOT / "handler", Target.here(), Path(folder, "package"), bot_file)
+        bot = Path(folder, "bot")
+        bot.mkdir()
+        (bot / "bot.py").write_text(BOT)
+        yield build(BotFolder.at(str(bot)), Target.here(), Path(folder, "package"))
 
 
 def function(package: Path, environments: int) -> LocalLambda:

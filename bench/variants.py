@@ -16,6 +16,7 @@ import trustme
 from bench import secret_server
 from bench.environment import Variant
 from infra.package import certificates
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import compile_folder, install_libraries
 from infra.package.target import Target
@@ -75,7 +76,7 @@ def secret(directory: Path) -> Iterator[Secret]:
 def build_package(secret: Secret) -> Path:
     """Ours, with the bench's bot; the local Secrets Manager is vouched for like a public one."""
     folder = BUILD / "bench" / "package"
-    build(ROOT / "handler", Target.here(), folder, PEERS / "bench_bot.py")
+    build(BotFolder.at(None, str(PEERS / "bench_bot.py")), Target.here(), folder)
     with_authority = folder.with_name("package-trusting")
     with made_aside(with_authority) as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True, copy_function=link_or_copy)

@@ -31,7 +31,7 @@ POE = "https://api.poe.com/bot/"
 POE_SECONDS = 30.0
 
 CREATE = "https://poe.com/create_bot?server=1"
-BOT_FILE = ROOT / "handler" / "bot.py"
+BOT_FILE = ROOT / "bot" / "bot.py"
 ONLY_BOT = DeclaredBot()
 
 

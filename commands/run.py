@@ -22,13 +22,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from commands.terminal.log_lines import Lines
 from infra.aws.secret_members import KEY
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import PackageError, Target
-from infra.toolchain.folders import BUILD, ROOT
+from infra.toolchain.folders import BUILD
 from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, InitError, LocalLambda
 from local.secrets_file import SECRETS_FILE, BadSecrets, read_members, with_keys
@@ -41,7 +42,6 @@ from poe.standin.standin import PoeStandIn
 
 HOST = "127.0.0.1"
 PORT = 9000
-SOURCE = ROOT / "handler"
 KEY_FILE = BUILD / "run" / "access-key"
 LAMBDAS_MEMORY = range(128, 10_241)  # MB
 DEFAULT_MEMORY = 512
@@ -55,7 +55,7 @@ class CannotRun(Exception):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--port", type=int, default=PORT, help=f"of the Function URL ({PORT})")
-    parser.add_argument("--bot-file", type=Path, help="takes the place of handler/bot.py")
+    parser.add_argument("--bot-file", help="takes the place of the folder's bot.py")
     parser.add_argument(
         "--memory", type=int, metavar="MB", help="as Lambda would give it, with its share of CPU"
     )
@@ -86,14 +86,15 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    port, bot_file, memory = options.port, options.bot_file, options.memory
+    port, memory = options.port, options.memory
     began = time.monotonic()
     if memory is not None and memory not in LAMBDAS_MEMORY:
         raise CannotRun(f"Lambda gives 128 to 10240 MB of memory, not {memory}")
     _require_free(port)
-    declared = declared_bots(bot_file or SOURCE / "bot.py")
+    bot = _bot_folder(options)
+    declared = declared_bots(bot.file)
     members = secret_members(options.secrets, [bot.key_name for bot in declared])
-    packages = Packages(BUILD / "run" / str(port), bot_file)
+    packages = Packages(BUILD / "run" / str(port), bot)
     bots = [ServedBot(f"http://{HOST}:{port}{b.path}", members[b.key_name]) for b in declared]
     async with AsyncExitStack() as stack:
         stack.callback(packages.remove)
@@ -155,7 +156,10 @@ class Bench:
             print(f"warning: {error}")
 
     async def follow_changes(self) -> None:
-        async for _ in awatch(*self.packages.watched, raise_interrupt=False):
+        packages = self.packages
+        async for _ in awatch(
+            *packages.watched, watch_filter=packages.is_changed_by, raise_interrupt=False
+        ):
             began = time.monotonic()
             try:
                 package = await self.packages.build()
@@ -171,26 +175,37 @@ class Packages:
     """One package after another, each in a folder of its own: an environment that still answers
     keeps the one that it began with."""
 
-    def __init__(self, folder: Path, bot_file: Path | None) -> None:
+    def __init__(self, folder: Path, bot: BotFolder) -> None:
         self.folder = folder
-        self._bot_file = bot_file
+        self._bot = bot
         self._numbers = count(1)
         self.remove()  # what a run left that could not clean up
 
     @property
     def watched(self) -> list[Path]:
-        return [SOURCE, *([self._bot_file] if self._bot_file else [])]
+        return [self._bot.path, *([self._bot.bot_file] if self._bot.bot_file else [])]
+
+    def is_changed_by(self, change: Change, path: str) -> bool:
+        return self._bot.ships(Path(path))
 
     async def build(self) -> Path:
         """Raises CannotRun."""
         output = self.folder / f"package-{next(self._numbers)}"
         try:
-            return await asyncio.to_thread(build, SOURCE, Target.here(), output, self._bot_file)
+            return await asyncio.to_thread(build, self._bot, Target.here(), output)
         except PackageError as error:
             raise CannotRun(str(error)) from None
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _bot_folder(options: argparse.Namespace) -> BotFolder:
+    """Raises CannotRun."""
+    try:
+        return BotFolder.at(None, options.bot_file)
+    except PackageError as error:
+        raise CannotRun(str(error)) from None
 
 
 def access_key(file: Path, given: str | None) -> str:
@@ -256,7 +271,7 @@ def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
             f"  Next        {chat}        (in another terminal)\n"
         )
     print(f"  Chat page   {page}        (in a browser)\n")
-    print("It reloads when a file of handler/ changes. Ctrl-C ends everything.\n")
+    print("It reloads when a file of the bot's folder changes. Ctrl-C ends everything.\n")
 
 
 if __name__ == "__main__":

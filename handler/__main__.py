@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from handler.log import lines
+from handler.log.errors import StartError
+from handler.log.explain import explain
 from handler.runtime import sys_path
 from handler.runtime.deferred_models import deferred_models
 from handler.runtime.wire import Failure
@@ -17,24 +19,13 @@ from handler.secret.reader import SecretReader
 from handler.secret.signed_call import CERTIFICATES
 
 if TYPE_CHECKING:
-    from handler.runtime.loop import Loop
-    from handler.runtime.runtime_api import RuntimeAPI
+    from handler.app.dispatch import App
 
 logger = logging.getLogger("handler")
 
 
-class BadEnvironment(Exception):
+class BadEnvironment(StartError):
     """A variable that Lambda sets is missing, or asks for what this runtime cannot do."""
-
-
-OWN_MODULES = {
-    "__main__",
-    "handler.secret.members",
-    "handler.app.load",
-    "handler.runtime.lifespan",
-    "handler.secret.reader",
-}
-QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
 
 
 def main(environ: MutableMapping[str, str]) -> int:
@@ -53,7 +44,7 @@ def main(environ: MutableMapping[str, str]) -> int:
     secret = SecretReader.started(environ)
     with asyncio.Runner() as runner:
         try:
-            status = runner.run(_serve(address, environ, secret))
+            status = _serve_with(runner, address, environ, secret)
         except SystemExit:
             logger.critical("a task that the bot started has ended the process")
             status = 1
@@ -68,45 +59,42 @@ def _trust_by_directory(environ: MutableMapping[str, str]) -> None:
         environ.setdefault("SSL_CERT_DIR", str(CERTIFICATES))
 
 
-async def _serve(
-    address: str, environ: MutableMapping[str, str], secret: SecretReader | None
-) -> int:
-    from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
-
-    api = RuntimeAPI(address)
-    async with AsyncExitStack() as stack:
-        try:
-            loop = await _start(api, environ, secret, stack)
-        except (Exception, SystemExit) as error:
-            await _report(api, error)
-            return 1
-        gc.freeze()  # nor is it looked at later
-        gc.enable()
-        try:
-            await loop.run()
-        except RuntimeAPIError as error:
-            logger.critical("%s", error)
-        return 1
-
-
-async def _start(
-    api: "RuntimeAPI",
+def _serve_with(
+    runner: asyncio.Runner,
+    address: str,
     environ: MutableMapping[str, str],
     secret: SecretReader | None,
-    stack: AsyncExitStack,
-) -> "Loop":
-    """All that can fail at a start. The imports are here, so that a broken one is reported too."""
+) -> int:
+    # From here on it is the current loop, and the bot is imported before it runs: so a bot may
+    # call asyncio.run at import, or make tasks for the loop that serves it.
+    runner.get_loop()
+    try:
+        app = _import(environ, secret)
+    except (Exception, SystemExit) as error:
+        return runner.run(_report(address, error))
+    return runner.run(_serve(address, environ, app))
+
+
+def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "App":
+    """The bot's app. The imports are here, so that a broken one is reported too."""
     _refuse_concurrency(environ)
     with deferred_models():
         from handler.app.answer import MODELS
         from handler.app.load import load
-        from handler.runtime.lifespan import lifespan
-        from handler.runtime.loop import Context, Loop
+
+        # All of ours, before a module of the bot's can have the name of one that it needs.
+        from handler.runtime import lifespan, loop  # noqa: F401
 
     for model in MODELS:
         model.model_rebuild()  # now, and not while the first user waits
-    app = load(environ, secret)
-    state = await stack.enter_async_context(lifespan(app))
+    return load(environ, secret)
+
+
+async def _serve(address: str, environ: MutableMapping[str, str], app: "App") -> int:
+    from handler.runtime.lifespan import lifespan
+    from handler.runtime.loop import Context, Loop
+    from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
+
     context = Context(
         environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
         environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
@@ -114,7 +102,18 @@ async def _start(
         environ.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
         environ.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
     )
-    return Loop(api, app, context, state)
+    async with AsyncExitStack() as stack:
+        try:
+            state = await stack.enter_async_context(lifespan(app))
+        except (Exception, SystemExit) as error:
+            return await _report(address, error)
+        gc.freeze()  # nor is it looked at later
+        gc.enable()
+        try:
+            await Loop(RuntimeAPI(address), app, context, state).run()
+        except RuntimeAPIError as error:
+            logger.critical("%s", error)
+        return 1
 
 
 def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
@@ -126,31 +125,17 @@ def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
         )
 
 
-async def _report(api: "RuntimeAPI", error: BaseException) -> None:
-    """Tell the log and Lambda why there will be no invocation."""
-    failure = Failure(f"Runtime.{type(error).__name__}", _explain(error), lines.stack_of(error))
+async def _report(address: str, error: BaseException) -> int:
+    """Tell the log and Lambda why there will be no invocation. Gives the exit status."""
+    from handler.runtime.runtime_api import RuntimeAPI
+
+    failure = Failure(f"Runtime.{type(error).__name__}", explain(error), lines.stack_of(error))
     logger.critical("the bot cannot start: %s", failure.message, exc_info=error)
     try:
-        await api.fail_init(failure)
+        await RuntimeAPI(address).fail_init(failure)
     except OSError as unreachable:
         logger.error("the Runtime API cannot be reached: %s", type(unreachable).__name__)
-
-
-def _explain(error: BaseException) -> str:
-    kind = type(error).__name__
-    if type(error).__module__ in OWN_MODULES:
-        return str(error)
-    # Only an error about names is quoted: any other text may hold a secret's member.
-    quoted = isinstance(error, QUOTED) and not _names_a_value(error)
-    text = f"{kind}: {error}" if quoted else kind
-    places = [line for line in lines.stack_of(error) if "/handler/" in line]
-    return f"{text} ({places[-1]})" if places else text
-
-
-def _names_a_value(error: BaseException) -> bool:
-    """Whether a dictionary's missing key is, or holds, what a variable holds: a secret's member."""
-    values = (value for value in os.environ.values() if len(value) >= 8)
-    return isinstance(error, KeyError) and any(value in str(error) for value in values)
+    return 1
 
 
 if __name__ == "__main__":

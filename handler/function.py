@@ -4,6 +4,7 @@ For a function without the wrapper behind a BUFFERED Function URL. Lambda's conv
 start at import.
 """
 
+import asyncio
 import os
 from typing import Any
 
@@ -15,7 +16,11 @@ from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
 lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+# The bot's at import, and then Mangum's: an `asyncio.run` of the bot's leaves none behind.
+_loop = asyncio.new_event_loop()
+asyncio.set_event_loop(_loop)
 app = load(os.environ, SecretReader.started(os.environ))
+asyncio.set_event_loop(_loop)
 
 # Mangum would run startup and shutdown around every request.
 _mangum = Mangum(app, lifespan="off")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import PackageError
 from infra.stack.bot_stack import BotStack
 from infra.stack.options import ContextError, Options
-from infra.toolchain.folders import BUILD, ROOT
+from infra.toolchain.folders import BUILD
 
 
 def main() -> None:
@@ -24,9 +25,8 @@ def main() -> None:
 
 def package_for(options: Options) -> Path:
     """Build what the stack deploys. Raises PackageError."""
-    bot_file = Path(options.bot_file) if options.bot_file else None
-    output = BUILD / f"package-{options.target.name}"
-    return build(ROOT / "handler", options.target, output, bot_file)
+    bot = BotFolder.at(None, options.bot_file)
+    return build(bot, options.target, BUILD / f"package-{options.target.name}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Lines:
         if record.get("level") == "FATAL" and not self._shows_failed_starts:
             return ""
         text = f"{record.get('level', '')} {record['message']}"
-        places = [place for place in record.get("stackTrace", []) if "/handler/" in place]
+        places = [place for place in record.get("stackTrace", []) if place.startswith("bot/")]
         if "errorType" in record:
             text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
         return text

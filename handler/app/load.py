@@ -1,6 +1,5 @@
 """The bot's module and its access keys → the ASGI app."""
 
-import importlib
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,8 @@ from typing import Any, Protocol
 import fastapi_poe as fp
 
 from handler.app.dispatch import App
+from handler.app.user_module import BadBot, import_bot
+from handler.log.places import BOT
 from handler.secret.cache import CachedSecret, Members
 from handler.secret.members import KEY, BadMember, check_key, parse_members
 from handler.secret.reader import ARN_VARIABLE, SecretUnreadable
@@ -28,12 +29,8 @@ class Secret(Protocol):
     def fresh_text(self) -> str: ...
 
 
-class BadBot(Exception):
-    """`handler/bot.py` cannot be served; the text says why and what to write instead."""
-
-
-def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
-    """The app of `handler/bot.py`, with its key from the secret or, without one, from `environ`.
+def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str = BOT) -> App:
+    """The app of the bot in `folder`, with its key from the secret or, without one, from `environ`.
     The secret's members are in `environ` before the bot is imported.
 
     Raises `BadBot`, `BadMember`, `SecretUnreadable`, and whatever importing the bot does.
@@ -44,7 +41,7 @@ def load(environ: MutableMapping[str, str], secret: Secret | None) -> App:
         environ.update(members)
     if environ.pop(POE_API_KEY, None):
         logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
-    bots = _bots(importlib.import_module("handler.bot"))
+    bots = _bots(import_bot(folder))
     if len(bots) == 1 and bots[0].access_key is None:
         bots[0].access_key = _key(environ)
     for bot in bots:
@@ -108,9 +105,7 @@ def _bots(module: Any) -> list[fp.PoeBot]:
         or not bots
         or not all(isinstance(bot, fp.PoeBot) for bot in bots)
     ):
-        raise BadBot(
-            "handler/bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them"
-        )
+        raise BadBot("bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them")
     paths = [bot.path for bot in bots]
     for path in paths:
         if not path.startswith("/"):

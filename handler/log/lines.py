@@ -16,6 +16,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
+from handler.log.places import is_of_bot, place
+
 # Lambda's names, the gravest first, and the lowest of Python's numbers that each stands for.
 LEVELS = {
     "FATAL": logging.CRITICAL,
@@ -49,7 +51,7 @@ def write(level: str, fields: Mapping[str, Any], *, now: float | None = None) ->
 
 
 def configure(level: str) -> None:
-    """Log at Lambda's `level` or above: the bot's modules and the root logger; everything else at
+    """Log at Lambda's `level` or above what the bot's files and ours say; everything else at
     WARNING or above, since httpx logs keys in URLs and botocore logs secrets."""
     root = logging.getLogger()
     root.handlers = [_Handler()]
@@ -82,7 +84,8 @@ class _Handler(logging.Handler):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    return record.name == "root" or record.name.partition(".")[0] == "handler"
+    """Ours or the bot's: the bot's by the file that logs, whatever it calls its loggers."""
+    return record.name.partition(".")[0] == "handler" or is_of_bot(record.pathname)
 
 
 def _level(number: int) -> str:
@@ -94,7 +97,7 @@ def _message(record: logging.LogRecord) -> str:
         message = record.getMessage()
     except Exception:
         # logging's own way out prints the arguments, which can be anything.
-        return f"a message that cannot be formatted: {record.pathname}:{record.lineno}"
+        return f"a message that cannot be formatted: {place(record.pathname)}:{record.lineno}"
     if _is_ours(record):
         return message
     # asyncio's further lines hold the repr of an exception, and fastapi_poe writes a whole report
@@ -111,8 +114,8 @@ def _error_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def stack_of(error: BaseException) -> tuple[str, ...]:
-    """Where `error` was raised, a line of text each: file, line number, function. The innermost
-    comes last, and is there however deep the stack."""
+    """Where `error` was raised, a line of text each: file (of the package: its path there), line
+    number, function. The innermost comes last, and is there however deep the stack."""
     return tuple(deque(_frames(error.__traceback__), maxlen=MOST_FRAMES))
 
 
@@ -120,5 +123,5 @@ def _frames(traceback: TracebackType | None) -> Iterator[str]:
     while traceback:
         code = traceback.tb_frame.f_code
         if not code.co_filename.startswith("<frozen"):  # importlib's own
-            yield f"{code.co_filename}:{traceback.tb_lineno} in {code.co_name}"
+            yield f"{place(code.co_filename)}:{traceback.tb_lineno} in {code.co_name}"
         traceback = traceback.tb_next

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from handler.log.errors import StartError
+
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-class StartupFailed(Exception):
+class StartupFailed(StartError):
     """The app said that it cannot start."""
 
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from handler.log.errors import StartError
+
 KEY = "POE_ACCESS_KEY"
 KEY_LENGTH = 32  # characters; Poe's form makes no other
 
@@ -23,7 +25,7 @@ Members = dict[str, Any]
 _COPY_AGAIN = "copy it again from the bot's form on Poe"
 
 
-class BadMember(Exception):
+class BadMember(StartError):
     """The function would refuse this member, or the secret. The text is the reason and what to do
     about it; it never has a value."""
 

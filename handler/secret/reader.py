@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
+from handler.log.errors import StartError
 from handler.secret.signed_call import BadVariable, Call
 
 # All in seconds. Three attempts, and time to tell of their failure, fit into Lambda's 10 s for a
@@ -35,7 +36,7 @@ CREDENTIALS_ERRORS = {
 }
 
 
-class SecretUnreadable(Exception):
+class SecretUnreadable(StartError):
     """The text says which secret, why, and which command mends it."""
 
 

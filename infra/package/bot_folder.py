@@ -1,13 +1,15 @@
-"""The folder that a bot is written in: which one a command means, and what is in it."""
+"""The folder that a bot is written in: which one a command means, and what of it ships."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from infra.package.shipped import Shipped, shipped, ships
 from infra.package.target import PackageError
 from infra.toolchain.folders import ROOT
 
 DEFAULT = ROOT / "bot"
+BOT_FILE = "bot.py"
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,28 @@ class BotFolder:
         path = Path(bot_dir).absolute() if bot_dir else DEFAULT
         if not path.is_dir():
             raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
-        places = [Path(bot_file), path / bot_file] if bot_file else [path / "bot.py"]
+        places = [Path(bot_file), path / bot_file] if bot_file else [path / BOT_FILE]
         found = next((place.absolute() for place in places if place.is_file()), None)
         if found is None:
             raise PackageError(
                 f"{places[-1]} isn't there: it has to define the bot, as `bot = MyBot()`"
             )
+        if found.resolve().suffix != ".py":
+            raise PackageError(f"{bot_file} isn't a .py file: give BOT_FILE=<the bot's module>")
         return cls(path, found if bot_file else None)
+
+    @property
+    def file(self) -> Path:
+        """The module that defines the bot."""
+        return self.bot_file or self.path / BOT_FILE
+
+    def shipped(self) -> Shipped:
+        """The files that the package gets. Raises PackageError, and OSError."""
+        found = shipped(self.path)
+        if self.bot_file:
+            found.files[BOT_FILE] = self.bot_file
+        return found
+
+    def ships(self, path: Path) -> bool:
+        """Whether a change of `path` changes the package: what a running bot is reloaded for."""
+        return path == self.bot_file or ships(self.path, path)

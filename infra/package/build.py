@@ -2,22 +2,30 @@
 
     build/package-<python>-<arch>/
         bootstrap        the wrapper, mode 755
-        handler/         the sources, with the bot
+        handler/         the host's code
+        bot/             the bot's folder
         certificates/    the authorities of certifi, one by one
-        fastapi_poe/ …   every library of handler/requirements.txt
+        fastapi_poe/ …   every library
 
 No Docker: uv picks the wheels for the target, wherever it runs. The same sources, requirements and
-release of Python give the same bytes, modes and times: what did not change is not deployed anew.
+release of Python give the same bytes, modes and times: what did not change is not deployed again.
 """
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+from infra.package.bot_folder import BotFolder
 from infra.package.libraries import FOLDER_AT_RUN_TIME, compile_folder, install_libraries
+from infra.package.module_names import check_names
+from infra.package.shipped import Shipped
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import (
     BUILD,
+    ROOT,
     fix_entry,
     fix_modes_and_times,
     link_or_copy,
@@ -25,35 +33,40 @@ from infra.toolchain.folders import (
 )
 from infra.toolchain.pythons import find_python
 
-# In handler/, but not of the package. Hidden files (.env, .DS_Store) stay out too.
-BUILD_FILES = {"bootstrap", "excludes.txt", "requirements.in", "requirements.txt"}
-NEVER_SHIPPED = {"__pycache__", "tests"}
+HANDLER = ROOT / "handler"
 
 
 def build(
-    source: Path,
+    bot: BotFolder,
     target: Target,
     output: Path,
-    bot_file: Path | None = None,
     *,
     cache: Path = BUILD / "libraries",
+    host: Path = HANDLER,
 ) -> Path:
-    """Build the package of `source` (laid out as handler/) for `target`, as the folder `output`.
+    """Build the package of `bot` for `target`, as the folder `output`.
 
-    `bot_file` takes the place of bot.py. What was at `output` stays whole until the new package is
-    complete. Installed libraries are kept in `cache`. Gives `output`; raises PackageError.
+    What was at `output` stays whole until the new package is complete. Installed libraries are kept
+    in `cache`. `host` is laid out as handler/. Warnings go to stderr. Gives `output`; raises
+    PackageError.
+
+        build(BotFolder.at("../my-bot"), Target.on_lambda(), Path("build/package"))
     """
     try:
-        libraries = install_libraries(source / "requirements.txt", target, cache)
+        shipped = bot.shipped()
+        libraries = install_libraries(host / "requirements.txt", target, cache)
+        warn(shipped, libraries)
         with made_aside(output) as folder:
             shutil.copytree(libraries, folder, dirs_exist_ok=True, copy_function=link_or_copy)
-            add_sources(source, folder, bot_file)
-            compile_sources(folder / "handler", target, bot_file)
-            fix_modes_and_times(folder / "handler")
+            add_host(host, folder)
+            add_bot(shipped, folder / "bot")
+            compile_sources(folder, target, shipped)
+            for ours in ("handler", "bot"):
+                fix_modes_and_times(folder / ours)
             fix_entry(folder / "bootstrap", 0o755)
             fix_entry(folder, 0o755)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise PackageError(f"the package can't be written: {reason(error)}") from error
+        raise PackageError(f"the package can't be built: {reason(error)}") from error
     return output
 
 
@@ -62,31 +75,50 @@ def reason(error: Exception) -> str:
     return str(error.args[0][0][2] if isinstance(error, shutil.Error) else error)
 
 
-def add_sources(source: Path, folder: Path, bot_file: Path | None) -> None:
-    """Copy the wrapper and the sources, with all that a user added to them."""
-    bot = bot_file or source / "bot.py"
-    if not bot.is_file():
-        raise PackageError(f"no bot file {bot}: it should be there, and end with `bot = …`")
-    if (folder / "handler").exists():
-        raise PackageError("a library brings a module `handler`: that name is taken")
-
-    def left_out(parent: str, names: list[str]) -> set[str]:
-        unwanted = NEVER_SHIPPED | (BUILD_FILES if Path(parent) == source else set())
-        return {name for name in names if name.startswith(".") or name in unwanted}
-
-    shutil.copyfile(source / "bootstrap", folder / "bootstrap")
-    # Contents alone: modes differ between file systems, and data need not be executable.
-    shutil.copytree(source, folder / "handler", ignore=left_out, copy_function=shutil.copyfile)
-    shutil.copyfile(bot, folder / "handler" / "bot.py")
+def warn(shipped: Shipped, libraries: Path) -> None:
+    """Raises PackageError."""
+    links = [
+        f"{link} is a link to something that doesn't ship: it's left out"
+        for link in shipped.stray_links
+    ]
+    for line in links + check_names(shipped.files, libraries):
+        print(f"warning: {line}", file=sys.stderr)
 
 
-def compile_sources(folder: Path, target: Target, bot_file: Path | None) -> None:
-    """Compile the package's handler/; a syntax error there is the user's to mend."""
+def add_host(host: Path, folder: Path) -> None:
+    """The wrapper, and the modules of the host."""
+    for taken in ("handler", "bot"):
+        if (folder / taken).exists():
+            raise PackageError(f"a library brings a module `{taken}`: that name is taken")
+    shutil.copyfile(host / "bootstrap", folder / "bootstrap")
+    for module in host.rglob("*.py"):
+        copy_file(module, folder / "handler" / module.relative_to(host))
+
+
+def add_bot(shipped: Shipped, folder: Path) -> None:
+    for name, file in shipped.files.items():
+        copy_file(file, folder / name)
+        if file.stat().st_mode & 0o100:  # a program that the bot starts
+            (folder / name).chmod(0o755)
+
+
+def copy_file(source: Path, copy: Path) -> None:
+    """Contents alone: modes differ between file systems."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, copy)
+
+
+def compile_sources(folder: Path, target: Target, shipped: Shipped) -> None:
+    """Compile handler/ and bot/. Raises PackageError where the bot's own code has an error."""
     python = find_python(target.python)
     if python is None:
         return
-    errors = compile_folder(folder, python, f"{FOLDER_AT_RUN_TIME}/handler")
-    if errors:
-        file, _, rest = errors[0].partition(":")
-        shown = bot_file if bot_file and file == "bot.py" else f"handler/{file}"
-        raise PackageError(f"{shown}:{rest}")
+    compile_folder(folder / "handler", python, f"{FOLDER_AT_RUN_TIME}/handler")
+    for error in compile_folder(folder / "bot", python, f"{FOLDER_AT_RUN_TIME}/bot"):
+        if place := re.fullmatch(r"(.+?\.py)(:\d+: .*)", error):
+            raise PackageError(shown(shipped.files[place[1]]) + place[2])
+
+
+def shown(file: Path) -> str:
+    """`file` as its user would write it."""
+    return min(str(file), os.path.relpath(file), key=len)

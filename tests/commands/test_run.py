@@ -171,7 +171,7 @@ def test_a_port_in_use_gives_one_clear_line():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        run = Run(port, ROOT / "handler" / "bot.py")
+        run = Run(port, ROOT / "examples" / "echo.py")
         assert run.process.wait(30) == 1
         run.end()
     [line] = run.output.splitlines()

@@ -316,7 +316,7 @@ async def test_the_package_arrives_whole_with_an_executable_wrapper(
     assert digest == first.function.configuration["CodeSha256"]
     folder = first.function.unpack(tmp_path)
     assert os.stat(folder / "bootstrap").st_mode & 0o777 == 0o755
-    assert os.stat(folder / "handler" / "bot.py").st_mode & 0o777 == 0o644
+    assert os.stat(folder / "bot" / "bot.py").st_mode & 0o777 == 0o644
     assert [*folder.glob("handler/__pycache__/bot.*.pyc")]
 
 

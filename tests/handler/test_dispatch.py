@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 import types
 
 import fastapi_poe as fp
@@ -26,9 +25,9 @@ class Bot(fp.PoeBot):
 
 @pytest.fixture
 def bot_module(monkeypatch):
-    """Stands for handler/bot.py."""
-    module = types.ModuleType("handler.bot")
-    monkeypatch.setitem(sys.modules, "handler.bot", module)
+    """What `import_bot` gives."""
+    module = types.ModuleType("bot")
+    monkeypatch.setattr("handler.app.load.import_bot", lambda folder: module)
     return module
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.log import lines as log
+from handler.log.places import BOT, ROOT
 
 SECRET = "k" * 32
 
@@ -95,8 +96,8 @@ def test_the_request_id_is_that_of_the_context(lines):
     log.configure("INFO")
     token = log.request_id.set("id-1")
     try:
-        logging.getLogger("handler.bot").info("hello")
-        thread = threading.Thread(target=logging.getLogger("handler.bot").info, args=("hello",))
+        logging.getLogger("handler").info("hello")
+        thread = threading.Thread(target=logging.getLogger("handler").info, args=("hello",))
         thread.start()
         thread.join()
     finally:
@@ -146,15 +147,37 @@ def test_a_level_is_written_by_lambdas_name(lines, number, name):
 def test_a_configured_level_drops_what_is_below_it(lines, level, expected):
     log.configure(level)
     for number in (10, 20, 30, 40, 50):
-        logging.getLogger("handler.bot").log(number, "hello")
+        logging.getLogger("handler").log(number, "hello")
     assert [line["level"] for line in lines()] == expected
 
 
-@pytest.mark.parametrize("name", ["handler", "handler.bot", "handler.my.module", None])
-def test_our_loggers_and_the_root_pass_at_debug(lines, name):
+@pytest.mark.parametrize("name", ["handler", "handler.runtime.loop"])
+def test_our_loggers_pass_at_debug(lines, name):
     log.configure("DEBUG")
     logging.getLogger(name).debug("hello")
-    assert [line["logger"] for line in lines()] == [name or "root"]
+    assert [line["logger"] for line in lines()] == [name]
+
+
+def call(file, name):
+    """Log as the code in `file` would: under `name`, with a colon in the message."""
+    code = "import logging; logging.getLogger(name).info('hello: %s', 'there')"
+    exec(compile(code, file, "exec"), {"name": name})
+
+
+@pytest.mark.parametrize("name", ["bot", "prompts", "MyBot", "httpx", None])
+@pytest.mark.parametrize("file", ["bot.py", "prompts/__init__.py"])
+def test_what_a_file_of_the_bot_says_passes_whole_under_any_name(lines, name, file):
+    log.configure("INFO")
+    call(f"{BOT}/{file}", name)
+    assert [line["message"] for line in lines()] == ["hello: there"]
+
+
+@pytest.mark.parametrize("file", [f"{BOT}s/bot.py", f"{ROOT}/httpx/bot/bot.py"])
+def test_what_a_librarys_file_says_under_a_bots_name_does_not_pass(lines, file):
+    log.configure("INFO")
+    call(file, "bot")
+    call(file, None)
+    assert not lines()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +224,7 @@ def test_of_an_error_only_type_and_place_are_written(lines):
     assert line["message"] == "it failed"
     assert line["errorType"] == "ValueError"
     assert len(line["stackTrace"]) == 1
-    assert re.fullmatch(rf"{re.escape(__file__)}:\d+ in test_\w+", line["stackTrace"][0])
+    assert re.fullmatch(r"tests/handler/test_log_lines.py:\d+ in test_\w+", line["stackTrace"][0])
     assert SECRET not in json.dumps(line)
 
 
@@ -289,7 +312,9 @@ def test_a_message_that_cannot_be_formatted_says_where_it_is(lines, name, messag
     log.configure("INFO")
     logging.getLogger(name).error(message, *arguments)
     (line,) = lines()  # and nothing on stderr, where logging would print the arguments
-    assert line["message"].startswith(f"a message that cannot be formatted: {__file__}:")
+    assert line["message"].startswith(
+        "a message that cannot be formatted: tests/handler/test_log_lines.py:"
+    )
     assert SECRET not in json.dumps(line)
 
 

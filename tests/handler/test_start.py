@@ -46,7 +46,11 @@ async def init_error(package, python, environment=None):
         ("import os\nos.environ['OPENAI_API_KEY']", "Runtime.KeyError", "OPENAI_API_KEY"),
         ("raise SystemExit(0)", "Runtime.SystemExit", "SystemExit"),
         ("bot = None", "Runtime.BadBot", "has to end with `bot = …`"),
-        ("raise ValueError('a secret text')", "Runtime.ValueError", "handler/bot.py:1 in <module>"),
+        (
+            "raise ValueError('a secret text')",
+            "Runtime.ValueError",
+            "ValueError (bot.py:1 in",
+        ),
     ],
 )
 async def test_a_bot_that_cannot_be_imported(build_with_bot, runtime_python, source, kind, words):

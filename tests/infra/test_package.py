@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,11 +17,13 @@ import pytest
 import commands.package
 import infra.package.build
 import infra.package.libraries
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import ROOT, made_aside
 from infra.toolchain.pythons import runtime_python as make_runtime_python
+from tests.support.bot_folder import write_folder
 
 HANDLER = ROOT / "handler"
 BOT = "bot = None\n"
@@ -35,15 +37,18 @@ def requirement(name: str, requirements: Path) -> str:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """A copy of handler/ that a test may change, with a single library, for speed."""
+    """A copy of handler/ that a test may change, with a single library, for speed; next to it,
+    a bot's folder."""
     copied = shutil.copytree(HANDLER, tmp_path / "sources")
     (copied / "requirements.txt").write_text(requirement("h11", HANDLER / "requirements.txt"))
+    write_folder(tmp_path / "bot", {"bot.py": BOT})
     return copied
 
 
 def build_small(sources: Path, output: Path, target: Target | None = None) -> Path:
     """Build with a cache of the test's own."""
-    return build(sources, target or Target.here(), output, cache=sources.parent / "cache")
+    bot, cache = BotFolder.at(str(sources.parent / "bot")), sources.parent / "cache"
+    return build(bot, target or Target.here(), output, cache=cache, host=sources)
 
 
 @pytest.fixture
@@ -121,10 +126,17 @@ def test_the_same_input_gives_the_same_bytes_modes_and_times_anywhere(
     """The other checkout lies in folders named as modules; umask, zone and hash seed differ."""
     for number, folder in enumerate([tmp_path / "one", tmp_path / "json" / "handler" / "anyio"]):
         copied = shutil.copytree(HANDLER, folder / "sources", copy_function=shutil.copyfile)
-        (copied / "words.py").write_text("f = lambda word: word in {'a', 'b', 'c', None, 2.5}\n")
+        words = "f = lambda word: word in {'a', 'b', 'c', None, 2.5}\n"
+        bot = write_folder(folder / "bot", {"bot.py": BOT, "words.py": words})
         os.umask([0o022, 0o077][number])
         monkeypatch.setenv("TZ", ["UTC", "Asia/Tokyo"][number])
-        build(copied, Target.here(), folder / "package", cache=folder / "cache")
+        build(
+            BotFolder.at(str(bot)),
+            Target.here(),
+            folder / "package",
+            cache=folder / "cache",
+            host=copied,
+        )
     one, other = tree(tmp_path / "one/package"), tree(tmp_path / "json/handler/anyio/package")
     assert {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)} == set()
 
@@ -135,7 +147,8 @@ def test_modes_and_times_are_fit_for_lambda_and_zip(package: Path) -> None:
     assert oct(entries["bootstrap"][0]) == "0o100755"
     files = {path: mode for path, (mode, _, _) in entries.items() if mode != 0o040755}
     assert set(files.values()) == {0o100644, 0o100755}
-    assert {mode for path, mode in files.items() if path.startswith("handler")} == {0o100644}
+    ours = {mode for path, mode in files.items() if path.startswith(("handler/", "bot/"))}
+    assert ours == {0o100644}
 
 
 def test_every_module_is_compiled_for_its_place_on_lambda(package: Path) -> None:
@@ -169,52 +182,31 @@ def test_without_the_targets_python_the_package_has_no_pyc_and_says_what_that_co
 ) -> None:
     monkeypatch.setattr(infra.package.libraries, "find_python", lambda version: None)
     monkeypatch.setattr(infra.package.build, "find_python", lambda version: None)
-    built = build(HANDLER, Target.here(), tmp_path / "package", cache=tmp_path / "cache")
+    bot = BotFolder.at(str(write_folder(tmp_path / "bot", {"bot.py": BOT})))
+    built = build(bot, Target.here(), tmp_path / "package", cache=tmp_path / "cache")
     assert not list(built.rglob("*.pyc"))
     assert "about three times as long" in capfd.readouterr().err
 
 
 def test_the_package_for_another_machine_has_that_machines_binaries(tmp_path: Path) -> None:
     arch = {"x86_64": "arm64", "arm64": "x86_64"}[Target.here().arch]
-    built = build(HANDLER, Target(Target.here().python, arch), tmp_path / "package")
+    bot = BotFolder.at(str(write_folder(tmp_path / "bot", {"bot.py": BOT})))
+    built = build(bot, Target(Target.here().python, arch), tmp_path / "package")
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[arch]
     binaries = [path.name for path in built.rglob("*.so")]
     assert binaries
     assert all(name.endswith(f"{machine}-linux-gnu.so") for name in binaries)
 
 
-def test_another_bot_file_takes_the_place_of_bot_py(
-    build_with_bot: Callable[[str], Path], package: Path
-) -> None:
-    built = build_with_bot(BOT)
-    assert (built / "handler/bot.py").read_text() == BOT
-    assert (built / "handler/runtime/wire.py").read_text() == (
-        package / "handler/runtime/wire.py"
-    ).read_text()
-
-
-def test_what_a_user_adds_is_shipped_but_for_tests_and_hidden_files(
-    sources: Path, tmp_path: Path
-) -> None:
-    added = ["prompts/system.txt", "tools/search.py", "tests/test_bot.py", ".env", "tools/.env"]
-    for name in added:
-        (sources / name).parent.mkdir(exist_ok=True)
-        (sources / name).write_text("x = 1\n")
-    (sources / "tools/search.py").chmod(0o777)
-    built = tree(build_small(sources, tmp_path / "package") / "handler")
-    assert [name for name in added if name in built] == ["prompts/system.txt", "tools/search.py"]
-    assert oct(built["tools/search.py"][0]) == "0o100644"
-
-
 def test_installed_libraries_are_used_again_until_the_requirements_change(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_small(sources, tmp_path / "package")
-    (sources / "bot.py").write_text(BOT)
+    (tmp_path / "bot/bot.py").write_text("bot = 1\n")
     with monkeypatch.context() as without_uv:
         without_uv.setattr(infra.package.libraries, "find_uv", lambda: "/nowhere/uv")
         build_small(sources, tmp_path / "package")
-        assert (tmp_path / "package/handler/bot.py").read_text() == BOT
+        assert (tmp_path / "package/bot/bot.py").read_text() == "bot = 1\n"
         with (sources / "requirements.txt").open("a") as requirements:
             requirements.write("# changed\n")
         with pytest.raises(PackageError, match="/nowhere/uv"):
@@ -238,8 +230,8 @@ def test_installing_libraries_leaves_uvs_own_copies_alone(sources: Path, tmp_pat
 def test_a_failed_build_leaves_the_package_that_was_there(sources: Path, tmp_path: Path) -> None:
     output = build_small(sources, tmp_path / "packages/package")
     before = tree(output)
-    (sources / "app/guard.py").write_text("def guard(:\n")
-    with pytest.raises(PackageError, match="^handler/app/guard.py:1: invalid syntax$"):
+    (tmp_path / "bot/words.py").write_text("def words(:\n")
+    with pytest.raises(PackageError, match="words.py:1: invalid syntax$"):
         build_small(sources, output)
     assert tree(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["package"]
@@ -267,31 +259,20 @@ def test_two_builds_at_once_do_not_break_one_another(sources: Path, tmp_path: Pa
     code = """
 import sys
 from pathlib import Path
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import install_libraries
 from infra.package.target import Target
-sources, package, cache = map(Path, sys.argv[1:])
-build(sources, Target.here(), package, cache=cache)
+bot, sources, package, cache = sys.argv[1:]
+build(BotFolder.at(bot), Target.here(), Path(package), cache=Path(cache), host=Path(sources))
 """
     output, cache = tmp_path / "package", tmp_path / "cache"
-    command = [sys.executable, "-c", code, sources, output, cache]
+    command = [sys.executable, "-c", code, tmp_path / "bot", sources, output, cache]
     builds = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [process.wait() for process in builds] == [0, 0]
     again = build_small(sources, tmp_path / "again")
     assert tree(output) == tree(again)
     assert len(list(cache.iterdir())) == 1
-
-
-def test_a_syntax_error_in_the_bot_names_the_users_own_file(tmp_path: Path) -> None:
-    bot_file = tmp_path / "mine.py"
-    bot_file.write_text("\nclass Mine(\n")
-    with pytest.raises(PackageError, match=f"^{bot_file}:2: '[(]' was never closed$"):
-        build(HANDLER, Target.here(), tmp_path / "package", bot_file)
-
-
-def test_a_missing_bot_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match="no bot file .*none.py: it should be there"):
-        build(HANDLER, Target.here(), tmp_path / "package", tmp_path / "none.py")
 
 
 def test_a_library_without_a_wheel_for_the_target_is_named(sources: Path, tmp_path: Path) -> None:
@@ -326,7 +307,7 @@ def test_a_library_with_another_hash_or_none_is_refused(
         (["--python", "3.9"], "error: Python '3.9' will not do: give 3.11, 3.12, 3.13, …"),
         (["--python", "python3"], "error: Python 'python3' will not do"),
         (["--arch", "sparc"], "error: machine 'sparc' will not do: give x86_64 or arm64"),
-        (["--bot-file", "none.py"], "error: no bot file none.py"),
+        (["--bot-file", "none.py"], f"error: {ROOT}/bot/none.py isn't there: it has to define"),
     ],
 )
 def test_a_wrong_option_gives_one_clear_line(arguments: list[str], complaint: str) -> None:

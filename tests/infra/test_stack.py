@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
-from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
+from tests.support.bot_folder import write_folder
 from tests.support.cdk import Synthesized, synthesize
 
 EVERYTHING = {
@@ -272,14 +273,15 @@ def test_cfn_lint_has_nothing_to_say(full: Synthesized, tmp_path: Path) -> None:
 
 def test_the_same_sources_give_the_same_asset_for_arm64(tmp_path: Path) -> None:
     target = Target(this_version(), "arm64")
+    bot = BotFolder.at(str(write_folder(tmp_path / "bot", {"bot.py": "bot = None\n"})))
     keys = [
-        synthesize(build(ROOT / "handler", target, tmp_path / name)).only("AWS::Lambda::Function")[
-            "Code"
-        ]["S3Key"]
+        synthesize(build(bot, target, tmp_path / name)).only("AWS::Lambda::Function")["Code"][
+            "S3Key"
+        ]
         for name in ("one", "two")
     ]
     assert keys[0] == keys[1]
-    (tmp_path / "one" / "handler" / "bot.py").write_text("bot = None\n")
+    (tmp_path / "one" / "bot" / "bot.py").write_text("bot = 1\n")
     changed = synthesize(tmp_path / "one").only("AWS::Lambda::Function")["Code"]["S3Key"]
     assert changed != keys[0]
 
