@@ -16,9 +16,16 @@ chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… B
 	@exec $(PYTHON_IN_VENV) -m commands.chat $(if $(URL),--url '$(URL)') $(if $(BOT),--bot '$(BOT)') \
 		$(if $(RAW),--raw) $(if $(ATTACH),--attach '$(ATTACH)')
 
+# A file's tests share what they start, so a file stays in one process. (ARGS="-n0 --pdb" for a debugger)
+PYTEST = $(PYTHON_IN_VENV) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: venv venv-node  ## all tests [ARGS="-k stream"]
-	@exec $(PYTHON_IN_VENV) -m pytest $(ARGS)
+test: venv venv-node  ## the tests, without those that take minutes [ARGS="tests/handler -k stream"]
+	@exec $(PYTEST) -m 'not slow' $(ARGS)
+
+.PHONY: test-all
+test-all: venv venv-node  ## all tests, the long soaks too [ARGS="-k soak"]
+	@exec $(PYTEST) $(ARGS)
 
 .PHONY: lint
 lint: venv  ## ruff and mypy

@@ -16,6 +16,8 @@ from infra.toolchain import cdk, node
 from infra.toolchain.cdk import CdkError
 from infra.toolchain.folders import ROOT
 
+pytestmark = pytest.mark.node
+
 NEW_ACCOUNT = Place("123456789012", "us-east-1", concurrency=10, unreserved=10, bootstrapped=True)
 OLD_ACCOUNT = Place("123456789012", "us-east-1", 1000, 1000, bootstrapped=True)
 

@@ -17,6 +17,9 @@ from infra.toolchain.pythons import this_version
 
 # Until the pin has a file of its own, it stands in the CDK's context.
 PIN = ".python-version" if (ROOT / ".python-version").exists() else "cdk.json"
+PYTEST = (
+    ".venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder"
+)
 # Homebrew's places are searched too, and a test can't empty them.
 needs_an_empty_machine = pytest.mark.skipif(sys.platform == "darwin", reason="has Homebrew")
 
@@ -70,7 +73,8 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             " --text 'What'\\''s new?'",
         ),
         (["logs", "SINCE=2h"], ".venv/bin/python -m commands.logs --since '2h'"),
-        (["test", "ARGS=-k stream -x"], ".venv/bin/python -m pytest -k stream -x"),
+        (["test", "ARGS=-k stream -x"], f"{PYTEST} -m 'not slow' -k stream -x"),
+        (["test-all", "ARGS=tests/handler"], f"{PYTEST} tests/handler"),
         (
             ["package", "PYTHON=3.12", "ARCH=arm64"],
             ".venv/bin/python -m commands.package --python '3.12' --arch 'arm64'",

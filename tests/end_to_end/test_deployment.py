@@ -35,7 +35,7 @@ from local.aws_lambda.service import LocalLambda
 from poe.client.conversation import Conversation, Refused
 from poe.client.turn import Turn
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.node]
 
 STACK = "EndToEnd"
 PACE_S = 0.2

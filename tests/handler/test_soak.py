@@ -17,6 +17,8 @@ def package():
         yield package
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_nothing_is_lost_but_what_sat_in_a_killed_environment(package):
     result = await soak.soak(package, seconds=60)
     assert result.lost == []
@@ -24,6 +26,8 @@ async def test_nothing_is_lost_but_what_sat_in_a_killed_environment(package):
     assert result.answered > 10 * result.killed
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 async def test_memory_does_not_grow_with_the_requests(package):
     seen = await soak.memory(package)

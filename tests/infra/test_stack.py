@@ -15,6 +15,8 @@ from infra.toolchain.pythons import this_version
 from tests.support.bot_folder import write_folder
 from tests.support.cdk import Synthesized, synthesize
 
+pytestmark = pytest.mark.node
+
 EVERYTHING = {
     "alarm_email": "owner@bot.example",
     "dashboard": True,

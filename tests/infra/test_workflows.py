@@ -38,8 +38,8 @@ def guides_json() -> list[dict[str, Any]]:
     return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", GUIDE, re.S)]
 
 
-def test_there_are_two() -> None:
-    assert [file.name for file in FILES] == ["deploy.yml", "test.yml"]
+def test_there_are_three() -> None:
+    assert [file.name for file in FILES] == ["deploy.yml", "nightly.yml", "test.yml"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -58,7 +58,8 @@ def test_the_workflows_agree_on_what_they_use() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_no_workflow_keeps_githubs_token_in_the_checkout_or_reads_a_secret(file: Path) -> None:
     checkouts = [step for step in steps(file.name) if "checkout@" in step.get("uses", "")]
-    assert [step["with"]["persist-credentials"] for step in checkouts] == [False]
+    assert {step["with"]["persist-credentials"] for step in checkouts} == {False}
+    assert len(checkouts) == len(workflow(file.name)["jobs"])
     assert "secrets." not in file.read_text()
 
 
@@ -82,9 +83,36 @@ def test_the_tests_run_on_each_python_and_may_only_read() -> None:
     assert set(tests["on"]) == {"push", "pull_request"}
     assert tests["permissions"] == {"contents": "read"}
     assert "permissions" not in job
-    assert job["strategy"]["matrix"]["python"] == ["3.12", "3.13", "3.14"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert job["env"]["VENV_PYTHON"] == "${{ matrix.python }}"
     assert scripts("test.yml")[-2:] == ["make lint", "make test"]
+
+
+def test_each_night_all_tests_run_and_may_only_read() -> None:
+    nightly = workflow("nightly.yml")
+    assert set(nightly["on"]) == {"schedule", "workflow_dispatch"}
+    assert nightly["permissions"] == {"contents": "read"}
+    assert "make test-all" in scripts("nightly.yml")
+
+
+def test_every_locked_list_is_audited() -> None:
+    (audit,) = (script for script in scripts("nightly.yml") if "pip-audit" in script)
+    find = audit.split("|")[0]
+    found = subprocess.run(["bash", "-c", find], cwd=ROOT, capture_output=True, text=True).stdout
+    hashed = {
+        str(path.relative_to(ROOT))
+        for folder in (".", "handler", "infra", "local", "local/aws", "bench/peers", "bot")
+        for path in ROOT.glob(f"{folder}/requirements*.*")
+        if "--hash=" in path.read_text()
+    }
+    assert set(found.split()) == hashed
+
+
+def test_newer_versions_are_looked_for_of_everything_that_is_pinned() -> None:
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    assert {each["package-ecosystem"] for each in updates} == {"pip", "npm", "github-actions"}
+    (pip,) = (each["directories"] for each in updates if "directories" in each)
+    assert all(any(ROOT.glob(f"{folder.strip('/') or '.'}/requirements*.in")) for folder in pip)
 
 
 def test_the_deployment_starts_by_hand_alone_and_only_where_it_was_switched_on() -> None:
@@ -152,6 +180,7 @@ def test_the_guides_role_may_assume_roles_of_the_cdk_and_nothing_else() -> None:
     assert names == [f"cdk-hnb659fds-{kind}-role-{account}-{region}" for kind in kinds]
 
 
+@pytest.mark.node
 def test_the_cdk_still_calls_its_roles_so() -> None:
     template = (CDK / "lib" / "api" / "bootstrap" / "bootstrap-template.yaml").read_text()
     names = re.findall(r"RoleName:\s+Fn::Sub: (\S+)", template)

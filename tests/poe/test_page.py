@@ -11,6 +11,8 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sy
 from tests.support.bots import KEY, served
 from tests.support.page import CONTROLS, ScriptedBot, browser_path, served_page
 
+pytestmark = pytest.mark.browser
+
 FLAGS = [
     "--headless",
     "--disable-gpu",
