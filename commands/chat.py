@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from commands.arguments import Parser
+from commands.command import run_command
 from commands.terminal.chat_screen import Screen
 from poe.client.access import DEFAULT_URL, Unusable, access_key, checked_url
 from poe.client.conversation import Conversation, NotAnswering, Refused
@@ -27,26 +29,20 @@ Partner: TypeAlias = "Conversation | DirectAccess"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Talk until the input ends. 0 if every turn was answered as promised, else 1."""
+    """Talk until the input ends. 0 if every turn was answered as promised, else 1.
+
+    Raises UserError.
+    """
     options = _parser().parse_args(arguments)
     screen = Screen(sys.stdout, sys.stderr, raw=options.raw)
-    try:
-        with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
-            if options.bot:
-                return _with_any_bot(options, runner, screen)
-            return _with_server_bot(options, runner, stack, screen)
-    except Unusable as error:
-        screen.failure(str(error))
-    except KeyboardInterrupt:
-        screen.stopped()
-    except BrokenPipeError:
-        # Whoever read the answers has left; so that Python's last flush does not fail as well:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    with asyncio.Runner() as runner, contextlib.ExitStack() as stack:
+        if options.bot:
+            return _with_any_bot(options, runner, screen)
+        return _with_server_bot(options, runner, stack, screen)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make chat", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="make chat", description=__doc__)
     parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the access key")
     parser.add_argument("--raw", action="store_true", help="show events instead of text")
@@ -81,15 +77,13 @@ def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: S
         where = f"get it at https://poe.com/api_key and set {API_KEY_VARIABLE}"
         raise Unusable(f"to talk to {options.bot}, Poe needs your key: {where}")
     # Imported here because fastapi_poe's half second would delay every other chat.
-    from poe.client.direct import DirectAccess, NotTaken
+    from poe.client.direct import DirectAccess
 
     access = DirectAccess(options.bot, key)
     try:
         attachments = [runner.run(access.upload(path)) for path in options.attach]
     except OSError as error:
         raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
-    except NotTaken as error:
-        raise Unusable(str(error)) from None
     return _talk(runner, access, attachments, screen)
 
 
@@ -102,7 +96,7 @@ async def _introduction(conversation: Conversation, key_source: str) -> str:
     except Refused as error:
         if error.status == UNAUTHORIZED:
             raise Unusable(f"the bot refuses the access key in {key_source}") from None
-        return f"(the bot's settings cannot be had: {error})"
+        return f"(the bot's settings are unavailable: {error})"
     return str(settings.get("introduction_message") or "")
 
 
@@ -157,4 +151,4 @@ def _piped() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, interrupted="(stopped)"))

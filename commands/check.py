@@ -3,20 +3,19 @@
 The bot is asked as Poe would ask it: a few questions and reports, which it takes for a user's.
 """
 
-import argparse
 import asyncio
-import getpass
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 
 import httpx
 
+from commands.arguments import Parser
+from commands.command import run_command
+from commands.terminal.prompt import hidden
 from infra.aws.client import AwsError
 from infra.aws.outputs import DEFAULT_STACK, outputs
-from infra.aws.secret_members import BadMember
 from infra.aws.secret_store import SecretStore
-from infra.stack.names import INTERRUPTED
 from poe.check.finding import Finding, Verdict, failed
 from poe.check.probe import QUESTION, Probe, Unreachable
 from poe.check.promises import PROMISES, Promise
@@ -35,22 +34,14 @@ FUNCTION_URL = ".lambda-url."  # in the host of every Function URL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if no promise is broken, else 1."""
+    """0 if no promise is broken, else 1. Raises UserError and BadMember."""
     options = _parser().parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    try:
-        url = checked_url(options.url)
-        return 0 if run(url, key_for(url, options.stack), options.text) else 1
-    except (AwsError, BadMember, Unusable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return INTERRUPTED
+    url = checked_url(options.url)
+    return 0 if run(url, key_for(url, options.stack), options.text) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make check", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="make check", description=__doc__)
     parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
     parser.add_argument("--text", default=QUESTION, help="a question with an answer of some length")
     parser.add_argument("--stack", default=DEFAULT_STACK, help="whose secret has the key")
@@ -104,7 +95,7 @@ def key_for(url: str, stack: str) -> str:
         return access_key(url=url)[0]
     if not sys.stdin.isatty():
         raise Unusable(f"no access key for {host}: set {KEY_VARIABLE}")
-    return checked_key(getpass.getpass(f"Access key of {host}: "), "the prompt")
+    return checked_key(hidden(f"Access key of {host}: "), "the prompt")
 
 
 def _key_of_stack(host: str, stack: str) -> str | None:
@@ -119,4 +110,4 @@ def _key_of_stack(host: str, stack: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

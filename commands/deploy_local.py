@@ -4,32 +4,30 @@ The deployed zip, with the variables that the stack gave it, runs in the local L
 stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answers its calls.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
+from commands.arguments import Parser, number, port
+from commands.command import run_command
 from commands.deploy import chosen, context_arguments
 from commands.terminal.log_lines import Lines
-from infra.aws.client import AwsError, client
+from infra.aws.client import client
 from infra.aws.outputs import outputs
 from infra.package.target import this_architecture
-from infra.stack.options import ContextError
 from infra.toolchain import cdk
-from infra.toolchain.cdk import CdkError
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
-from infra.toolchain.node import NodeError
 from infra.toolchain.pythons import this_version
 from local.aws import deployed
-from local.aws.ministack import ACCOUNT, REGION, MiniStack, MiniStackError, ministack
+from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.service import InitError, LocalLambda
 from poe.client.conversation import Conversation
@@ -40,37 +38,18 @@ FOLDER = BUILD / "deploy-local"
 HOST = "127.0.0.1"
 PORT = 9000
 AWS_PORT = 4566
+STOPPED = "Stopped; nothing of the local AWS is left."
 
 
-class CannotServe(Exception):
-    """It is deployed, but can't be talked to: the text says why, and what to do."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make deploy-local", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Raises UserError."""
+    parser = Parser(prog="make deploy-local", description=__doc__)
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the bot's URL ({PORT})")
-    parser.add_argument("--aws-port", type=int, default=AWS_PORT, help=f"({AWS_PORT})")
+    parser.add_argument("--port", type=port, default=PORT, help=f"of the bot's URL ({PORT})")
+    parser.add_argument(
+        "--aws-port", type=number("AWS_PORT", 1, 65_535), default=AWS_PORT, help=f"({AWS_PORT})"
+    )
     options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
-    try:
-        _run(options)
-    except (AwsError, CannotServe, CdkError, ContextError, MiniStackError, NodeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped; nothing of the local AWS is left.")
-    return 0
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    """End as Ctrl-C does, with all that was started."""
-    raise KeyboardInterrupt
-
-
-def _run(options: argparse.Namespace) -> None:
     began = time.monotonic()
     # What runs here is this machine's, whatever the context says of the real deployment.
     here = [f"arch={this_architecture()}", f"python={this_version()}"]
@@ -107,7 +86,7 @@ def _nothing(_: str) -> None: ...
 
 
 async def _serve(config: FunctionConfig, stack: str, port: int, began: float) -> None:
-    """Until Ctrl-C. Raises AwsError and CannotServe."""
+    """Until Ctrl-C. Raises UserError."""
     arn = outputs(stack).secret_arn
     secret = await asyncio.to_thread(client("secretsmanager").get_secret_value, SecretId=arn)
     key = json.loads(secret["SecretString"])["POE_ACCESS_KEY"]
@@ -125,15 +104,15 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
         try:
             await entered.enter_async_context(function)
         except OSError:
-            raise CannotServe(
-                f"port {port} can't be had: end what uses it, or choose another with"
+            raise UserError(
+                f"port {port} is in use: end what uses it, or choose another with"
                 " `make deploy-local PORT=9001`"
             ) from None
         try:
             await function.warm()
             await poe.refresh_settings()
         except InitError as error:
-            raise CannotServe(f"the bot does not start: {error.message}") from None
+            raise UserError(f"the bot does not start: {error.message}") from None
         except BadSettings as error:
             print(f"warning: {error}")
         _greet(url, key, stack, time.monotonic() - began)
@@ -166,4 +145,4 @@ Ctrl-C ends everything.
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, interrupted=STOPPED, runs_until_stopped=True))

@@ -1,17 +1,15 @@
 """`make destroy`: take a stack away, and say what stays."""
 
-import argparse
 import sys
+from collections.abc import Sequence
 
-from commands.deploy import chosen, context_arguments
-from infra.aws.client import AwsError
+from commands.arguments import Parser
+from commands.command import run_command
+from commands.deploy import INTERRUPTED, chosen, context_arguments
+from commands.terminal.prompt import answer
 from infra.aws.outputs import Unfinished, outputs
 from infra.aws.preflight import look
-from infra.stack.names import INTERRUPTED
-from infra.stack.options import ContextError
 from infra.toolchain import cdk
-from infra.toolchain.cdk import CdkError
-from infra.toolchain.node import NodeError
 
 WHAT_GOES = """\
 This takes {stack} out of {place}:
@@ -26,24 +24,17 @@ $0.001 a month each. `aws cloudformation delete-stack --stack-name CDKToolkit` a
 bucket take them away, too."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make destroy", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Raises UserError."""
+    parser = Parser(prog="make destroy", description=__doc__)
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--yes", action="store_true", help="without asking")
     options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    try:
-        return destroy(options.context, agreed=options.yes)
-    except (AwsError, CdkError, ContextError, NodeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted: what CloudFormation has begun, it ends by itself.", file=sys.stderr)
-        return INTERRUPTED
+    return destroy(options.context, agreed=options.yes)
 
 
 def destroy(context: list[str], *, agreed: bool) -> int:
-    """Exit status. Raises AwsError, CdkError, ContextError and NodeError."""
+    """The exit status. Raises UserError."""
     stack = chosen(context).stack
     place = look()
     try:
@@ -51,7 +42,7 @@ def destroy(context: list[str], *, agreed: bool) -> int:
     except Unfinished:
         url = "(none yet: its deployment never came through)"
     print(WHAT_GOES.format(stack=stack, place=place, url=url))
-    if not agreed and not _is_confirmed(stack):
+    if not agreed and answer(f"Type {stack} to go on: ") != stack:
         print("Nothing was changed. (`make destroy YES=yes` does not ask.)")
         return 1
     cdk.run("destroy", *context_arguments(context), "--force")
@@ -59,9 +50,5 @@ def destroy(context: list[str], *, agreed: bool) -> int:
     return 0
 
 
-def _is_confirmed(stack: str) -> bool:
-    return sys.stdin.isatty() and input(f"Type {stack} to go on: ").strip() == stack
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, interrupted=INTERRUPTED))

@@ -1,19 +1,20 @@
 """`make logs`: the deployed bot's log as it is written, for people to read."""
 
-import argparse
-import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from commands.arguments import Parser
+from commands.command import run_command
 from commands.terminal.log_lines import Lines
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.toolchain.errors import UserError
 
 SINCE = "10m"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -23,35 +24,22 @@ PAUSE = 2.0  # seconds between two looks
 OVERLAP = 30_000  # milliseconds
 
 
-class BadTime(Exception):
-    """SINCE is no time; the text says what is one."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make logs", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Raises UserError."""
+    parser = Parser(prog="make logs", description=__doc__)
     parser.add_argument("--since", default=SINCE, help="how long ago to begin (%(default)s)")
     parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
     options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    try:
-        begin = time.time() - seconds(options.since)
-        follow(outputs(options.stack).log_group, begin)
-    except (AwsError, BadTime) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        pass
-    except BrokenPipeError:
-        # Whoever read has left; so that Python's last flush does not fail as well:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    begin = time.time() - seconds(options.since)
+    follow(outputs(options.stack).log_group, begin)
 
 
 def seconds(text: str) -> int:
-    """Of a time such as "10m". Raises BadTime."""
+    """Of a time such as "10m". Raises UserError."""
     parts = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if not parts:
-        raise BadTime("SINCE needs a number and s, m, h or d, such as 10m, 2h or 1d")
+        raise UserError(f"SINCE={text} is invalid: use s, m, h or d, such as 10m, 2h or 1d")
+
     return int(parts[1]) * SECONDS[parts[2]]
 
 
@@ -100,4 +88,4 @@ class Log:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, runs_until_stopped=True))

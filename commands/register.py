@@ -4,10 +4,9 @@ The live URL is asked for its settings, and that reply is pushed: what is regist
 deployed. Then Poe is told to fetch them itself, from the URL in its form, and the URL is checked.
 """
 
-import argparse
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -15,11 +14,11 @@ from urllib.parse import quote, urljoin
 import httpx
 
 from commands import check
-from infra.aws.client import AwsError
+from commands.arguments import Parser
+from commands.command import run_command
 from infra.aws.outputs import DEFAULT_STACK, outputs
-from infra.aws.secret_members import BadMember
 from infra.aws.secret_store import SecretStore
-from infra.stack.names import INTERRUPTED
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from poe.client.conversation import PROTOCOL_VERSION, Conversation, NotAnswering, Refused, one_line
 from poe.client.served_bot import DeclaredBot, declared_bots
@@ -35,38 +34,26 @@ BOT_FILE = ROOT / "bot" / "bot.py"
 ONLY_BOT = DeclaredBot()
 
 
-class NotRegistered(Exception):
-    """What stands in the way, Poe's own words included, and what to do."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """0 if Poe took the settings and no promise is broken, else 1."""
-    parser = argparse.ArgumentParser(prog="make register", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if Poe took the settings and no promise is broken, else 1. Raises UserError, BadMember."""
+    parser = Parser(prog="make register", description=__doc__)
     parser.add_argument("--bot", default="", help="its name on Poe")
     parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
     parser.add_argument("--path", default="/", help="the bot's, where several are served")
     parser.add_argument("--bot-file", type=Path, default=BOT_FILE, help="(%(default)s)")
     options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    try:
-        served = declared(options.bot_file, options.path)
-        return 0 if register(options.bot, options.stack, served) else 1
-    except (AwsError, BadMember, NotRegistered) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return INTERRUPTED
+    served = declared(options.bot_file, options.path)
+    return 0 if register(options.bot, options.stack, served) else 1
 
 
 def declared(bot_file: Path, path: str) -> DeclaredBot:
-    """The bot on `path`, and where its key is kept. Raises NotRegistered."""
+    """The bot on `path`, and where its key is kept. Raises UserError."""
     bots = declared_bots(bot_file)
     for bot in bots:
         if bot.path == path:
             return bot
     known = ", ".join(bot.path for bot in bots)
-    raise NotRegistered(
+    raise UserError(
         f"{bot_file} has no bot on the path {path}: choose one with URL_PATH= from {known}"
     )
 
@@ -74,10 +61,10 @@ def declared(bot_file: Path, path: str) -> DeclaredBot:
 def register(bot: str, stack: str = DEFAULT_STACK, served: DeclaredBot = ONLY_BOT) -> bool:
     """Register the stack's bot as `bot`, printing the steps; whether the check found no fault.
 
-    Raises AwsError, BadMember and NotRegistered.
+    Raises UserError, with Poe's own words where it refuses, and BadMember.
     """
     if not bot:
-        raise NotRegistered("which bot? `make register BOT=<its name on Poe>`")
+        raise UserError("which bot? `make register BOT=<its name on Poe>`")
     deployed = outputs(stack)
     url = urljoin(deployed.function_url, served.path)
     key = SecretStore(deployed.secret_arn).access_key(served.key_name)
@@ -94,17 +81,17 @@ def register(bot: str, stack: str = DEFAULT_STACK, served: DeclaredBot = ONLY_BO
 
 
 async def _settings(url: str, key: str) -> dict[str, Any]:
-    """The live bot's settings, if Poe would take them. Raises NotRegistered."""
+    """The live bot's settings, if Poe would take them. Raises UserError."""
     async with Conversation(url, key) as conversation:
         try:
             settings = await conversation.settings()
             parse_settings(settings)
         except Refused as error:
-            raise NotRegistered(f"the bot refuses to tell its settings: {error}") from None
+            raise UserError(f"the bot refuses to tell its settings: {error}") from None
         except BadSettings as error:
-            raise NotRegistered(f"Poe would refuse the bot's settings: {error}") from None
+            raise UserError(f"Poe would refuse the bot's settings: {error}") from None
         except (NotAnswering, httpx.HTTPError) as error:
-            raise NotRegistered(f"the bot cannot be asked: {one_line(str(error))}") from None
+            raise UserError(f"the bot cannot be asked: {one_line(str(error))}") from None
     return settings
 
 
@@ -121,15 +108,15 @@ class Poe:
         self._bot, self._key, self._url = bot, key, url
 
     def ask(self, action: str, settings: Mapping[str, Any] | None = None) -> None:
-        """Raises NotRegistered with Poe's answer, if that is no yes."""
+        """Raises UserError with Poe's answer, if that is no yes."""
         address = f"{POE}{action}/{quote(self._bot, safe='')}/{self._key}/{PROTOCOL_VERSION}"
         try:
             answer = httpx.post(address, json=settings, timeout=POE_SECONDS)
         except httpx.HTTPError as error:
-            raise NotRegistered(f"Poe cannot be asked: {self.discreet(str(error))}") from None
+            raise UserError(f"Poe cannot be asked: {self.discreet(str(error))}") from None
         if answer.status_code != httpx.codes.OK:
             said = f"status {answer.status_code}: {self.discreet(answer.text)}"
-            raise NotRegistered(f"Poe refuses {action}, {said}\n{self._cure(action)}")
+            raise UserError(f"Poe refuses {action}, {said}\n{self._cure(action)}")
 
     def discreet(self, text: str) -> str:
         """`text` for one line of a terminal, without the key."""
@@ -148,4 +135,4 @@ class Poe:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -6,33 +6,33 @@ Poe answered for by the stand-in; built and started anew when the bot changes.
 
 import argparse
 import asyncio
-import contextlib
 import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from watchfiles import Change, awatch
 
+from commands.arguments import Parser, number, port
+from commands.command import run_command
 from commands.terminal.log_lines import Lines
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
-from infra.package.target import PackageError, Target
+from infra.package.target import Target
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
 from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, InitError, LocalLambda
-from local.secrets_file import SECRETS_FILE, BadSecrets, read_members, with_keys
+from local.secrets_file import SECRETS_FILE, read_members, with_keys
 from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL
 from poe.client.served_bot import ServedBot, declared_bots, keep_keys
@@ -43,21 +43,21 @@ from poe.standin.standin import PoeStandIn
 HOST = "127.0.0.1"
 PORT = 9000
 KEY_FILE = BUILD / "run" / "access-key"
-LAMBDAS_MEMORY = range(128, 10_241)  # MB
+LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
 KEY_LENGTH = 32  # characters, as Poe's own
 
 
-class CannotRun(Exception):
-    """The text says why, and what to do."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the Function URL ({PORT})")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Raises UserError."""
+    parser = Parser(prog="make run", description=__doc__)
+    parser.add_argument("--port", type=port, default=PORT, help=f"of the Function URL ({PORT})")
     parser.add_argument("--bot-file", help="takes the place of the folder's bot.py")
     parser.add_argument(
-        "--memory", type=int, metavar="MB", help="as Lambda would give it, with its share of CPU"
+        "--memory",
+        type=number("MEMORY", LEAST_MEMORY, MOST_MEMORY, " MB"),
+        metavar="MB",
+        help="as Lambda would give it, with its share of CPU",
     )
     parser.add_argument(
         "--secrets",
@@ -65,33 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
         default=SECRETS_FILE,
         help="holds further members of the bot's secret (%(default)s)",
     )
-    options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    try:
-        asyncio.run(_until_told(_run(options)))
-    except CannotRun as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print("\nStopped.")
-    return 0
-
-
-async def _until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Run until somebody ends it: Ctrl-C, `kill`, or a terminal that closes."""
-    task = asyncio.create_task(work)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    asyncio.run(_run(parser.parse_args(arguments)))
 
 
 async def _run(options: argparse.Namespace) -> None:
     port, memory = options.port, options.memory
     began = time.monotonic()
-    if memory is not None and memory not in LAMBDAS_MEMORY:
-        raise CannotRun(f"Lambda gives 128 to 10240 MB of memory, not {memory}")
     _require_free(port)
-    bot = _bot_folder(options)
+    bot = BotFolder.at(None, options.bot_file)
     declared = declared_bots(bot.file)
     members = secret_members(options.secrets, [bot.key_name for bot in declared])
     packages = Packages(BUILD / "run" / str(port), bot)
@@ -143,13 +124,13 @@ class Bench:
     lines: Lines
 
     async def start(self) -> None:
-        """Start the bot, and let Poe know its settings. Raises CannotRun."""
+        """Start the bot, and let Poe know its settings. Raises UserError."""
         try:
             with self.lines.without_failed_starts():
                 await self.function.warm()
         except InitError as error:
             cure = _cure(error.message)
-            raise CannotRun(f"the bot does not start: {error.message}{cure}") from None
+            raise UserError(f"the bot does not start: {error.message}{cure}") from None
         try:
             await self.poe.refresh_settings()
         except BadSettings as error:
@@ -165,7 +146,7 @@ class Bench:
                 package = await self.packages.build()
                 await self.function.replace(replace(self.function.config, package=package))
                 await self.start()
-            except CannotRun as error:
+            except UserError as error:
                 print(f"error: {error}")
             else:
                 print(f"Reloaded in {time.monotonic() - began:.1f} s.")
@@ -189,23 +170,12 @@ class Packages:
         return self._bot.ships(Path(path))
 
     async def build(self) -> Path:
-        """Raises CannotRun."""
+        """Raises UserError."""
         output = self.folder / f"package-{next(self._numbers)}"
-        try:
-            return await asyncio.to_thread(build, self._bot, Target.here(), output)
-        except PackageError as error:
-            raise CannotRun(str(error)) from None
+        return await asyncio.to_thread(build, self._bot, Target.here(), output)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _bot_folder(options: argparse.Namespace) -> BotFolder:
-    """Raises CannotRun."""
-    try:
-        return BotFolder.at(None, options.bot_file)
-    except PackageError as error:
-        raise CannotRun(str(error)) from None
 
 
 def access_key(file: Path, given: str | None) -> str:
@@ -214,7 +184,7 @@ def access_key(file: Path, given: str | None) -> str:
     `given` (POE_ACCESS_KEY) replaces it: the key of Poe's form, for a bot that is there already.
     """
     if given is not None and len(given.strip()) != KEY_LENGTH:
-        raise CannotRun(f"POE_ACCESS_KEY has to be {KEY_LENGTH} characters long, as Poe shows it")
+        raise UserError(f"POE_ACCESS_KEY has to be {KEY_LENGTH} characters long, as Poe shows it")
     kept = file.read_text().strip() if file.exists() else ""
     key = (given or kept).strip()
     if len(key) != KEY_LENGTH:
@@ -227,11 +197,8 @@ def access_key(file: Path, given: str | None) -> str:
 
 
 def secret_members(file: Path, key_names: Sequence[str]) -> dict[str, str]:
-    """The secret's members: those in `file`, and an access key for every bot. Raises CannotRun."""
-    try:
-        members = read_members(file)
-    except BadSecrets as error:
-        raise CannotRun(str(error)) from None
+    """The secret's members: those in `file`, and an access key for every bot. Raises UserError."""
+    members = read_members(file)
     members[KEY] = access_key(KEY_FILE, os.environ.get(KEY, members.get(KEY)))
     return with_keys(members, members[KEY], key_names)
 
@@ -248,15 +215,14 @@ def _cure(message: str) -> str:
 
 
 def _require_free(port: int) -> None:
-    """Say so before the seconds of a start, if the port can't be had."""
+    """Raise UserError before the seconds of a start, if the port is in use."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
     except (OSError, OverflowError):
-        raise CannotRun(
-            f"port {port} can't be had: end what uses it, or choose another with "
-            "`make run PORT=9001`"
+        raise UserError(
+            f"port {port} is in use: end what uses it, or choose another with `make run PORT=9001`"
         ) from None
 
 
@@ -275,4 +241,4 @@ def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, interrupted="Stopped.", runs_until_stopped=True))

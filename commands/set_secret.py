@@ -5,15 +5,15 @@ other users of the machine and the shell's history would see.
 """
 
 import argparse
-import getpass
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from infra.aws.client import AwsError
+from commands.arguments import Parser
+from commands.command import run_command
+from commands.terminal.prompt import hidden
 from infra.aws.outputs import DEFAULT_STACK, Outputs, outputs
 from infra.aws.secret_members import KEY, BadMember, Members, check_name, check_value, faults
 from infra.aws.secret_store import SecretStore
-from infra.stack.names import INTERRUPTED
 
 KEY_TAKES_EFFECT = (
     "It counts as soon as a request comes with it, within 300 s at most: nothing to deploy."
@@ -24,21 +24,14 @@ MEMBER_TAKES_EFFECT = (
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Raises UserError and BadMember."""
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except (AwsError, BadMember) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nNothing was changed.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    options.command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="make", description=__doc__)
     commands = parser.add_subparsers(required=True)
     set_key = commands.add_parser("set-key")
     set_key.add_argument("--anew", action="store_true", help="give up a text that is no JSON")
@@ -54,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _set_key(options: argparse.Namespace) -> None:
     stack = outputs(options.stack)
-    key = check_value(KEY, _typed("Access key, from the bot's form on Poe: "))
+    key = check_value(KEY, hidden("Access key, from the bot's form on Poe: "))
     _change(stack, lambda members: {**members, KEY: key}, anew=options.anew)
     print(f"The access key is set. {KEY_TAKES_EFFECT}")
     option = "" if options.stack == DEFAULT_STACK else f" STACK={options.stack}"
@@ -71,7 +64,7 @@ def _set_secret(options: argparse.Namespace) -> None:
         return
     check_name(name)
     stack = outputs(options.stack)
-    value = check_value(name, _typed(f"{name}: "))
+    value = check_value(name, hidden(f"{name}: "))
     if not value:
         raise BadMember(
             f"{name} is empty; to take it out: `make set-secret NAME={name} REMOVE=yes`"
@@ -98,18 +91,5 @@ def _change(stack: Outputs, edit: Callable[[Members], Members], *, anew: bool = 
         print(f"warning: the function will not start: {fault}", file=sys.stderr)
 
 
-def _typed(prompt: str) -> str:
-    """What is typed at the prompt, or all of stdin without the end of its last line."""
-    if sys.stdin.isatty():
-        try:
-            return getpass.getpass(prompt)
-        except EOFError:
-            return ""
-    try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise BadMember("the value is not UTF-8") from None
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main, interrupted="Nothing was changed."))

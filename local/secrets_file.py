@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infra.aws.secret_members import KEY_LENGTH, BadMember, check_name, check_value, parse
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 
 SECRETS_FILE = ROOT / "secrets.json"
@@ -19,7 +20,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FORM = '{"OPENAI_API_KEY": "…"}'
 
 
-class BadSecrets(Exception):
+class BadSecrets(UserError):
     """`secrets.json` can't be used; the text says why and what to do, and never a value."""
 
 

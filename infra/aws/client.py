@@ -18,6 +18,8 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
+from infra.toolchain.errors import UserError
+
 NO_CREDENTIALS = (
     "no AWS credentials: log in (`aws sso login`, `aws configure`) or set AWS_PROFILE,"
     " then run the same command again"
@@ -36,7 +38,7 @@ _REFUSED_CREDENTIALS = {
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
-class AwsError(Exception):
+class AwsError(UserError):
     """One line: what AWS refused or lacks, and what to do about it."""
 
 

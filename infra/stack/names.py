@@ -7,5 +7,3 @@ ALIAS = "live"
 FUNCTION_URL = "FunctionUrl"
 SECRET_ARN = "SecretArn"
 LOG_GROUP = "LogGroup"
-
-INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from infra.package.target import Target, configured_python
 from infra.stack.names import DEFAULT_STACK
+from infra.toolchain.errors import UserError
 
 POES_LIMIT_S = 600  # Poe cuts an answer there
 
@@ -24,7 +25,7 @@ RETENTION_DAYS = (
 LAMBDAS_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
-class ContextError(Exception):
+class ContextError(UserError):
     """One line: which value will not do, and what would."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.toolchain import node
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD, ROOT
 
 LOG = BUILD / "cdk.log"
@@ -18,7 +19,7 @@ _EVENT = re.compile(
 _REASON_LINES = 12
 
 
-class CdkError(Exception):
+class CdkError(UserError):
     """The CDK failed: its own last words, and where the rest is."""
 
 

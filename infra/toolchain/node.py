@@ -10,6 +10,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import environment_for_tools
 from infra.toolchain.uv import find_uv
@@ -19,8 +20,8 @@ CDK = ROOT / "node_modules" / "aws-cdk"
 REQUIREMENTS = ROOT / "requirements-node.txt"
 
 
-class NodeError(Exception):
-    """Node or the CDK can't be had: the message's first line says why."""
+class NodeError(UserError):
+    """Node or the CDK is unavailable: the message's first line says why."""
 
 
 @dataclass(frozen=True)

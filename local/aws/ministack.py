@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD, made_aside
 from infra.toolchain.pythons import environment_for_tools, this_version
 from infra.toolchain.uv import find_uv
@@ -28,8 +29,8 @@ STARTER = Path(__file__).with_name("ministack_start.py")
 START_TIMEOUT_S = 60
 
 
-class MiniStackError(Exception):
-    """The local AWS can't be had: the message's first line says why."""
+class MiniStackError(UserError):
+    """The local AWS is unavailable: the message's first line says why."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _free_port(wanted: int | None) -> int:
             probe.bind(("127.0.0.1", wanted or 0))
         except (OSError, OverflowError):
             raise MiniStackError(
-                f"port {wanted} can't be had: end what uses it, or choose another with AWS_PORT=…"
+                f"port {wanted} is in use: end what uses it, or choose another with AWS_PORT=…"
             ) from None
         return int(probe.getsockname()[1])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from infra.toolchain.errors import UserError
 from poe.client.conversation import LOOPBACK
 
 DEFAULT_URL = "http://127.0.0.1:9000/"
@@ -13,7 +14,7 @@ DEFAULT_KEY_FILE = Path("build/run/access-key")
 KEY_VARIABLE = "POE_ACCESS_KEY"
 
 
-class Unusable(Exception):
+class Unusable(UserError):
     """The command cannot begin; the text says why and what to do, in one line."""
 
 
@@ -24,7 +25,7 @@ def checked_url(text: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        raise Unusable(f"--url needs an address such as {DEFAULT_URL}")
+        raise Unusable(f"URL={text} is invalid: use an address such as {DEFAULT_URL}")
     return str(url)
 
 
@@ -56,5 +57,5 @@ def checked_key(key: str, source: str) -> str:
     """The key without white space around it. Raises Unusable for what no header can carry."""
     key = key.strip()
     if not (key.isascii() and key.isprintable() and key):
-        raise Unusable(f"{source} holds no access key")
+        raise Unusable(f"{source} has no access key")
     return key

@@ -14,13 +14,14 @@ import fastapi_poe as fp
 import httpx
 from fastapi_poe.client import AttachmentUploadError, BotError, BotErrorNoRetry
 
+from infra.toolchain.errors import UserError
 from poe.client.conversation import PROTOCOL_VERSION, one_line
 from poe.client.turn import DEFAULT_ERROR, DONE, STREAM_TYPE, Event, Turn, TurnBuilder
 
 _SECONDS = 600
 
 
-class NotTaken(Exception):
+class NotTaken(UserError):
     """Poe took no file; the text says which and why."""
 
 

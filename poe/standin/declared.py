@@ -7,12 +7,14 @@ from typing import Any
 from fastapi_poe.types import SettingsResponse
 from pydantic import ValidationError
 
+from infra.toolchain.errors import UserError
+
 FetchSettings = Callable[[], Awaitable[Mapping[str, Any]]]
 
 _MESSAGES_REMEMBERED = 1000
 
 
-class BadSettings(Exception):
+class BadSettings(UserError):
     """The settings cannot be had or are none; the text says why."""
 
 

@@ -21,6 +21,7 @@ import pytest
 import uvicorn
 
 from commands.chat import main
+from commands.command import run_command
 from poe.standin.standin import PoeStandIn
 
 KEY = "k" * 32
@@ -97,7 +98,7 @@ def chat(
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("sys.stdin", io.StringIO(said))
-        status = main([str(argument) for argument in arguments])
+        status = run_command(main, [str(argument) for argument in arguments])
         return Run(*capsys.readouterr(), status)
 
     return run
@@ -143,7 +144,7 @@ def test_a_reader_that_leaves_ends_the_chat_quietly(url: str) -> None:
         check=False,
     )
     os.close(writer)
-    assert (run.stderr, run.returncode) == ("I talk.\n", 1)
+    assert (run.stderr, run.returncode) == ("I talk.\n", 128 + signal.SIGPIPE)
 
 
 def test_a_failed_turn_shows_the_bots_error_and_gives_status_1(chat: Chat, url: str) -> None:
@@ -204,11 +205,11 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
                 "start the bot with `make run`, or set POE_ACCESS_KEY"
             ),
         ),
-        ((), {"POE_ACCESS_KEY": "kéy"}, "error: POE_ACCESS_KEY holds no access key"),
+        ((), {"POE_ACCESS_KEY": "kéy"}, "error: POE_ACCESS_KEY has no access key"),
         (
             ("--url", "localhost:9000"),
             {"POE_ACCESS_KEY": KEY},
-            "error: --url needs an address such as http://127.0.0.1:9000/",
+            "error: URL=localhost:9000 is invalid: use an address such as http://127.0.0.1:9000/",
         ),
         (
             ("--attach", "no.txt"),

@@ -14,6 +14,7 @@ from infra.aws.preflight import Place, check_concurrency
 from infra.stack.options import Options
 from infra.toolchain import cdk, node
 from infra.toolchain.cdk import CdkError
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 
 pytestmark = pytest.mark.node
@@ -99,7 +100,7 @@ def test_a_registration_that_poe_refuses_does_not_fail_the_deployment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(bot: str, stack: str) -> bool:
-        raise register.NotRegistered(f"Poe knows no {bot} of {stack}")
+        raise UserError(f"Poe knows no {bot} of {stack}")
 
     monkeypatch.setattr(register, "register", refuse)
     deploy.register_at_the_end(Options(bot_name="MyBot", stack="Mine"))

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from commands.command import run_command
 from commands.register import Poe, main
 from infra.toolchain.folders import ROOT
 from poe.client.conversation import Conversation
@@ -168,7 +169,7 @@ def refused_early(
         monkeypatch.setenv(name, value)
 
     def run(deployed: Stack, bot: str = NAME) -> str:
-        assert main(["--stack", deployed.name, "--bot", bot]) == 1
+        assert run_command(main, ["--stack", deployed.name, "--bot", bot]) == 1
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         return err

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from commands.command import run_command
 from commands.set_secret import main
 from infra.aws.secret_members import BadMember
 from infra.aws.secret_store import SecretStore
@@ -58,7 +59,7 @@ def make(
 
     def run_here(deployed: Stack, *arguments: str, said: str = "") -> Done:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said.encode())))
-        status = main([*arguments, "--stack", deployed.name])
+        status = run_command(main, [*arguments, "--stack", deployed.name])
         return Done(*capsys.readouterr(), status)
 
     return run_here

@@ -1,0 +1,83 @@
+"""How every command runs: what may end it, what it prints then, and its exit status."""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+from infra.aws.secret_members import BadMember
+from infra.toolchain.errors import UserError
+
+STDOUT = 1  # its descriptor
+FAILED = 1
+BY_SIGNAL = 128  # and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM
+
+Main = Callable[[Sequence[str] | None], int | None]
+
+
+def run_command(
+    main: Main,
+    arguments: Sequence[str] | None = None,
+    *,
+    interrupted: str = "",
+    runs_until_stopped: bool = False,
+) -> int:
+    """Run `main` with `arguments` (by default this process's); the exit status.
+
+    A UserError is one line on stderr, and so is a BadMember (the function's own, which knows no
+    UserError). Ctrl-C, SIGTERM, SIGHUP and Ctrl-D at a prompt end it alike: `main` cleans up, then
+    `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is its regular end, with status
+    0, and so is a reader of its output that leaves.
+    """
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    with _every_end_like_ctrl_c() as received:
+        try:
+            status = main(arguments) or 0
+        except (UserError, BadMember) as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = FAILED
+        except (KeyboardInterrupt, EOFError):
+            print(f"\n{interrupted}".rstrip(), file=sys.stderr)
+            status = 0 if runs_until_stopped else BY_SIGNAL + signal.SIGINT
+        except BrokenPipeError:
+            if not _reader_has_left():
+                raise
+            status = 0 if runs_until_stopped else BY_SIGNAL + signal.SIGPIPE
+    return BY_SIGNAL + received[0] if received else status
+
+
+@contextlib.contextmanager
+def _every_end_like_ctrl_c() -> Iterator[list[int]]:
+    """SIGTERM and SIGHUP do what Ctrl-C does, in an event loop too; gives those that came."""
+    received: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        on_ctrl_c = signal.getsignal(signal.SIGINT)  # the event loop's, if one runs
+        assert callable(on_ctrl_c)
+        on_ctrl_c(signal.SIGINT, frame)
+
+    # A script's background job starts with Ctrl-C ignored; `nohup` ignores SIGHUP on purpose.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: end}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = end
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _reader_has_left() -> bool:
+    """Whether stdout is what broke. If so it leads nowhere from now on, so that Python's last
+    flush does not fail as well."""
+    watched = select.poll()
+    watched.register(STDOUT, 0)  # errors are always reported
+    if not watched.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return True

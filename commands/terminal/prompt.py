@@ -1,0 +1,35 @@
+"""Questions to whoever sits at the terminal, if anybody does."""
+
+import getpass
+import sys
+
+from infra.toolchain.errors import UserError
+
+
+def answer(question: str) -> str:
+    """What is typed, without white space around it; nothing where there is no terminal."""
+    if not sys.stdin.isatty():
+        return ""
+    try:
+        return input(question).strip()
+    except EOFError:
+        print()
+        return ""
+
+
+def agrees(question: str) -> bool:
+    """Whether somebody says yes."""
+    return answer(f"{question} [y/N] ").lower() in ("y", "yes")
+
+
+def hidden(question: str) -> str:
+    """What is typed without being shown, or all of stdin without the end of its last line.
+
+    Raises UserError for what is not UTF-8, and EOFError for Ctrl-D.
+    """
+    if sys.stdin.isatty():
+        return getpass.getpass(question)
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UserError("the value is not UTF-8") from None
