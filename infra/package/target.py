@@ -36,9 +36,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"3\.\d+", self.python) or int(self.python[2:]) < 11:
-            raise PackageError(f"Python {self.python!r} will not do: give 3.11, 3.12, 3.13, …")
+            raise PackageError(f"Python {self.python!r} is invalid: use 3.11, 3.12, 3.13, …")
         if (self.system, self.arch) not in PLATFORMS:
-            raise PackageError(f"machine {self.arch!r} will not do: give x86_64 or arm64")
+            raise PackageError(f"machine {self.arch!r} is invalid: use x86_64 or arm64")
 
     def __str__(self) -> str:
         return f"Python {self.python} on {self.system} {self.arch}"

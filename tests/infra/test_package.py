@@ -21,6 +21,7 @@ from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
 from infra.package.target import PackageError, Target
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT, made_aside
 from infra.toolchain.pythons import runtime_python as make_runtime_python
 from tests.support.bot_folder import write_folder
@@ -304,17 +305,17 @@ def test_a_library_with_another_hash_or_none_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--python", "3.9"], "error: Python '3.9' will not do: give 3.11, 3.12, 3.13, …"),
-        (["--python", "python3"], "error: Python 'python3' will not do"),
-        (["--arch", "sparc"], "error: machine 'sparc' will not do: give x86_64 or arm64"),
-        (["--bot-file", "none.py"], f"error: {ROOT}/bot/none.py isn't there: it has to define"),
+        (["--python", "3.9"], "Python '3.9' is invalid: use 3.11, 3.12, 3.13, …"),
+        (["--python", "python3"], "Python 'python3' is invalid"),
+        (["--arch", "sparc"], "machine 'sparc' is invalid: use x86_64 or arm64"),
+        (["--bot-file", "none.py"], f"{ROOT}/bot/none.py isn't there: it has to define"),
     ],
 )
 def test_a_wrong_option_gives_one_clear_line(arguments: list[str], complaint: str) -> None:
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(UserError) as refused:
         commands.package.main(arguments)
-    assert str(end.value).startswith(complaint)
-    assert "\n" not in str(end.value)
+    assert str(refused.value).startswith(complaint)
+    assert "\n" not in str(refused.value)
 
 
 def test_the_command_prints_the_packages_folder_last(
