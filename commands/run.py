@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -100,7 +101,7 @@ async def _run(options: argparse.Namespace) -> None:
             memory_mb=memory or DEFAULT_MEMORY,
             cpu_share=memory is not None,
         )
-        files = await stack.enter_async_context(file_client(poe))
+        files = partial(file_client, poe)
         page = ChatPage(bots, folder=packages.folder / "page", files=files, port=port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)

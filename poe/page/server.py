@@ -18,14 +18,13 @@ text that says why.
 
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -56,30 +55,24 @@ _FILE_HEADERS = {
 }
 
 
-class Message(BaseModel):
-    """What a user says: a text, the URLs of attachments that were uploaded before, and what was
-    chosen in the bot's controls."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: str
-    attachments: list[str] = []
-    parameters: dict[str, Any] = {}
-
-
 class ChatPage:
     """The page, served at `url` while it is entered.
 
     bots     whom one can talk to; their keys stay here
     folder   where attachments are kept
-    files    fetches what a bot's answer names, from wherever the bot itself would
+    files    gives a client for what a bot's answer names, from wherever the bot itself would
     port     of the page; where it can't be had, it is a free one
     """
 
     url: str
 
     def __init__(
-        self, bots: Sequence[ServedBot], *, folder: Path, files: httpx.AsyncClient, port: int
+        self,
+        bots: Sequence[ServedBot],
+        *,
+        folder: Path,
+        files: Callable[[], httpx.AsyncClient],
+        port: int,
     ) -> None:
         self._bots = {httpx.URL(bot.url).path: bot for bot in bots}
         self._folder = folder
@@ -149,6 +142,10 @@ class ChatPage:
         return JSONResponse({"id": conversation.conversation_id})
 
     async def _say(self, request: Request) -> Response:
+        from pydantic import ValidationError
+
+        from poe.page.message import Message  # both after the start, which they would delay
+
         chat = self._chat(request)
         try:
             message = Message.model_validate_json(await _body(request, MESSAGE_LIMIT))
@@ -193,7 +190,10 @@ class ChatPage:
         if not self._chat(request).names(url):
             raise HTTPException(404, "No answer of this conversation names this file.")
         try:
-            async with self._files.stream("GET", url, follow_redirects=True) as reply:
+            async with (
+                self._files() as client,
+                client.stream("GET", url, follow_redirects=True) as reply,
+            ):
                 reply.raise_for_status()
                 content = await _within(reply.aiter_bytes(), FILE_LIMIT)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -28,9 +28,8 @@ from poe.client.sse import encode_event
 from poe.standin.declared import BadSettings, BotSettings, DeclaredCalls, describe, parse_settings
 from poe.standin.models import ModelEvent, answer, error
 from poe.standin.record import BotCall, Cost, Keys, Record, Upload
-from poe.standin.uploads import AttachmentStore, guess_type, parse_multipart
+from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore, guess_type, parse_multipart
 
-ATTACHMENTS_URL = "https://www.quora.com/poe_api/attachments/"
 MOST_MILLI_CENTS = 1_000_000
 """What the scripted user can pay at once: ten US dollars, in thousandths of a cent."""
 
@@ -51,6 +50,7 @@ class PoeApi:
         settings: Mapping[str, BotSettings],
         store: AttachmentStore,
         client: httpx.AsyncClient,
+        record: Record,
         on_line: Callable[[str], object],
     ) -> None:
         self._keys = keys
@@ -60,7 +60,7 @@ class PoeApi:
         self._store = store
         self._client = client
         self._say = on_line
-        self.record = Record()
+        self.record = record
         self.app = Starlette(routes=self._routes())
 
     def _routes(self) -> list[Route]:

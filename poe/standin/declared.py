@@ -1,11 +1,13 @@
 """What Poe knows of a bot: its settings, and with them how often it may call other bots."""
 
+import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi_poe.types import SettingsResponse
-from pydantic import ValidationError
+if TYPE_CHECKING:  # half a second to import, which a start has better use for
+    from fastapi_poe.types import SettingsResponse
+    from pydantic import ValidationError
 
 from infra.toolchain.errors import UserError
 
@@ -18,15 +20,18 @@ class BadSettings(UserError):
     """The settings cannot be had or are none; the text says why."""
 
 
-def parse_settings(body: object) -> SettingsResponse:
+def parse_settings(body: object) -> "SettingsResponse":
     """Settings as Poe takes them; BadSettings names each field that it would refuse."""
+    from fastapi_poe.types import SettingsResponse
+    from pydantic import ValidationError
+
     try:
         return SettingsResponse.model_validate(body)
     except ValidationError as error:
         raise BadSettings(describe(error)) from None
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: "ValidationError") -> str:
     """Each fault as "field: reason", without the value that was sent."""
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()
@@ -44,11 +49,11 @@ class BotSettings:
     def can_be_known(self) -> bool:
         return self._fetch is not None or self._known is not None
 
-    async def get(self) -> SettingsResponse:
+    async def get(self) -> "SettingsResponse":
         """The settings; BadSettings if the bot does not give valid ones."""
         return self._known or await self.refresh()
 
-    async def refresh(self) -> SettingsResponse:
+    async def refresh(self) -> "SettingsResponse":
         """Ask the bot again; where nobody can be asked, what was pushed last stays."""
         if self._fetch is None:
             if self._known is None:
@@ -59,10 +64,11 @@ class BotSettings:
         except Exception as error:
             reason = f"the bot does not answer a settings request ({type(error).__name__})"
             raise BadSettings(reason) from error
-        self._known = parse_settings(body)
+        # Its first use imports fastapi: in a thread, so that everything else goes on.
+        self._known = await asyncio.to_thread(parse_settings, body)
         return self._known
 
-    def push(self, settings: SettingsResponse) -> None:
+    def push(self, settings: "SettingsResponse") -> None:
         self._known = settings
 
 

@@ -2,9 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi_poe.types import CostItem, QueryRequest
+if TYPE_CHECKING:
+    from fastapi_poe.types import CostItem, QueryRequest
 
 _REMEMBERED = 1000
 
@@ -14,7 +15,7 @@ class BotCall:
     """A query that a bot was called with; `seconds` is time.monotonic() at its arrival."""
 
     bot: str
-    query: QueryRequest
+    query: "QueryRequest"
     seconds: float
 
 
@@ -32,7 +33,7 @@ class Cost:
 
     action: str
     bot_query_id: str
-    items: tuple[CostItem, ...]
+    items: "tuple[CostItem, ...]"
     granted: bool
 
 

@@ -5,23 +5,23 @@ which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its 
 alone (`PoeStandIn.environment`); every other host is reached as ever.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import certifi
 import httpx
-import trustme
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from poe.asgi_server import listener, served
-from poe.standin.api import ATTACHMENTS_URL, PoeApi
 from poe.standin.declared import BotSettings, FetchSettings
 from poe.standin.proxy import ForwardProxy
 from poe.standin.record import Keys, Record
-from poe.standin.uploads import AttachmentStore
+from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore
 
 HOSTS = ("api.poe.com", "www.quora.com")
 
@@ -43,7 +43,6 @@ class PoeStandIn:
 
     proxy_url: str
     ca_file: Path
-    record: Record
 
     def __init__(
         self,
@@ -63,6 +62,7 @@ class PoeStandIn:
         self._bot_name = bot_name
         self._settings = {key: BotSettings(fetch) for key, fetch in fetchers.items()}
         self._say = on_line
+        self.record = Record()
         self._stack = AsyncExitStack()
 
     @property
@@ -81,12 +81,15 @@ class PoeStandIn:
 
     async def __aenter__(self) -> Self:
         async with self._stack as stack:
-            api = await self._api(stack)
-            authority = trustme.CA()
-            self.ca_file = _write_authorities(self._folder, authority)
-            tls, sockets = _tls(authority), listener(0)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self.ca_file = self._folder / "authorities.pem"
+            tls = await asyncio.to_thread(_tls, self.ca_file)
+            client = await asyncio.to_thread(httpx.AsyncClient, timeout=_QUERY_SECONDS)
+            await stack.enter_async_context(client)
+            sockets, api = listener(0), _LateApp(partial(self._api, client))
             inside = {f"{host}:443": sockets.getsockname() for host in HOSTS}
             await stack.enter_async_context(served(api, sockets, tls))
+            stack.push_async_callback(api.settled)
             # Left first: with its tunnels go the connections that the server would wait for.
             proxy = await stack.enter_async_context(ForwardProxy(inside))
             self.proxy_url = proxy.url
@@ -101,29 +104,44 @@ class PoeStandIn:
     ) -> None:
         await self._stack.aclose()
 
-    async def _api(self, stack: AsyncExitStack) -> Any:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        api = PoeApi(
+    def _api(self, client: httpx.AsyncClient) -> ASGIApp:
+        from poe.standin.api import PoeApi
+
+        return PoeApi(
             keys=self._keys,
             bot_name=self._bot_name,
             settings=self._settings,
             store=AttachmentStore(self._folder / "attachments", ATTACHMENTS_URL),
-            client=await stack.enter_async_context(httpx.AsyncClient(timeout=_QUERY_SECONDS)),
+            client=client,
+            record=self.record,
             on_line=self._say,
-        )
-        self.record = api.record
-        return api.app
+        ).app
 
 
-def _write_authorities(folder: Path, authority: trustme.CA) -> Path:
-    """The throw-away authority and the public ones in one file, for SSL_CERT_FILE."""
-    path = folder / "authorities.pem"
-    path.write_bytes(authority.cert_pem.bytes() + Path(certifi.where()).read_bytes())
-    return path
+class _LateApp:
+    """An app that a thread makes: importing fastapi takes longer than all else in a start of the
+    stand-in, and the bot's own start comes before its first call."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._made = asyncio.create_task(asyncio.to_thread(make))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = await asyncio.shield(self._made)
+        await app(scope, receive, send)
+
+    async def settled(self) -> None:
+        """Wait for the thread, which can't be stopped."""
+        await asyncio.wait({self._made})
 
 
-def _tls(authority: trustme.CA) -> ssl.SSLContext:
-    """What a server needs to be taken for Poe by those who trust the authority."""
+def _tls(ca_file: Path) -> ssl.SSLContext:
+    """What a server needs to be taken for Poe by those who trust `ca_file`, which is written:
+    a throw-away authority, and the public ones."""
+    import certifi
+    import trustme  # a twentieth of a start, and another thread builds the package meanwhile
+
+    authority = trustme.CA()
+    ca_file.write_bytes(authority.cert_pem.bytes() + Path(certifi.where()).read_bytes())
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*HOSTS).configure_cert(tls)
     return tls

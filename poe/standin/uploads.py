@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+ATTACHMENTS_URL = "https://www.quora.com/poe_api/attachments/"
 DEFAULT_TYPE = "application/octet-stream"
 PARSED_TYPES = "text/"
 

@@ -346,3 +346,13 @@ async def test_leaving_cuts_answers_that_are_under_way(
     assert time.monotonic() - leaving < 5
     pending.cancel()
     await asyncio.gather(pending, return_exceptions=True)
+
+
+def test_a_start_does_not_wait_for_fastapi() -> None:
+    """It takes longer to import than all else together: half a second, or more."""
+    code = (
+        "import sys, commands.run, poe.standin.standin; "
+        "print({'fastapi', 'pydantic', 'fastapi_poe', 'trustme', 'boto3'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

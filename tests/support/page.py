@@ -81,15 +81,9 @@ def served_page(*bot_urls: str, folder: Path, key: str = KEY, port: int = 0) -> 
     """The URL of a chat page for these bots, served from a thread of its own."""
     bots = [ServedBot(url, key) for url in bot_urls]
     with start_blocking_portal() as portal:
-        files = portal.call(make_client)
-        page = ChatPage(bots, folder=folder, files=files, port=port)
+        page = ChatPage(bots, folder=folder, files=httpx.AsyncClient, port=port)
         with portal.wrap_async_context_manager(page):
             yield page.url
-        portal.call(files.aclose)
-
-
-async def make_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient()
 
 
 def browser_path() -> str:
