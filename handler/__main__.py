@@ -91,8 +91,9 @@ def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "
 
 
 async def _serve(address: str, environ: MutableMapping[str, str], app: "App") -> int:
+    from handler.runtime.context import Context
     from handler.runtime.lifespan import lifespan
-    from handler.runtime.loop import Context, Loop
+    from handler.runtime.loop import Loop
     from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
 
     context = Context(

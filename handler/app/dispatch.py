@@ -2,23 +2,21 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import fastapi_poe as fp
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
-from handler.app import answer, guard
+from handler.app import guard
+from handler.app.answer import answer
 from handler.app.guard import Refusal
 from handler.log import lines
+from handler.log.record import record_of
 from handler.secret.cache import CachedSecret
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class App:
         self._secret = secret
         for bot in bots:
             # On the object: fastapi_poe calls it there for every exception that a bot raises.
-            bot.error_event = _discreet(bot.error_event)  # type: ignore[method-assign]
+            bot.error_event = _without_texts(bot.error_event)  # type: ignore[method-assign]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -41,7 +39,7 @@ class App:
         try:
             await self._post(self._bot(scope), scope, receive, send)
         except Refusal as refusal:
-            scope.get("state", {})["poe.refused"] = refusal.status
+            record_of(scope).refused = True
             await _refuse(refusal, send)
 
     def _bot(self, scope: Scope) -> fp.PoeBot:
@@ -56,11 +54,11 @@ class App:
         key = bot.access_key or ""
         body = await guard.read_body(scope["headers"], receive)
         document = guard.parse(body)
-        scope.get("state", {})["poe.type"] = document["type"]
+        record_of(scope).type = document["type"]
         document |= {"access_key": key, "api_key": key}
         request = guard.validate(document)
         if isinstance(request, fp.QueryRequest):
-            await answer.answer(bot, request, scope, _replay(body, receive), send)
+            await answer(bot, request, scope, _replay(body, receive), send)
         else:
             cleaned = json.dumps(document).encode()
             await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
@@ -78,7 +76,7 @@ class App:
                 raise
             guard.check_key(scope["headers"], bot.access_key or "")
         finally:
-            scope.get("state", {})["poe.secret_read_failures"] = self._secret.failures - failures
+            record_of(scope).secret_read_failures = self._secret.failures - failures
 
     @cached_property
     def _rest(self) -> FastAPI:
@@ -105,16 +103,16 @@ def _no_settings_sync(bots: Sequence[fp.PoeBot] | Any) -> Iterator[None]:
             bot.bot_name = name
 
 
-def _discreet(error_event: Callable[..., Any]) -> Callable[..., Any]:
+def _without_texts(error_event: Callable[..., Any]) -> Callable[..., Any]:
     """`PoeBot.error_event`, which tells Poe of an exception no more than what to look for in the
     log: an exception's text can hold a key or another user's message."""
 
-    def discreet(text: str | None = None, *, raw_response: object = None, **more: Any) -> Any:
+    def without_texts(text: str | None = None, *, raw_response: object = None, **more: Any) -> Any:
         if isinstance(raw_response, BaseException):
             raw_response = f"{type(raw_response).__name__}, request {lines.request_id.get()}"
         return error_event(text, raw_response=raw_response, **more)
 
-    return discreet
+    return without_texts
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

@@ -7,16 +7,15 @@ types; pydantic leaves unknown keys out by itself).
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import fastapi_poe as fp
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.types import Receive
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Place = tuple[int | str, ...]  # in a document: the keys and positions that lead there
 PoeRequest = (

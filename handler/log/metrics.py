@@ -4,9 +4,12 @@ Source: AWS, "Specification: Embedded metric format". One dimension and six metr
 cost money for each combination.
 """
 
+import time
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from handler.log import lines
 
 NAMESPACE = "PoeBot"
 UNITS = {
@@ -53,7 +56,7 @@ class Refusals:
         return pending
 
 
-class Invocation(NamedTuple):
+class Report(NamedTuple):
     """What one invocation did. Times in ms."""
 
     outcome: Outcome
@@ -69,42 +72,47 @@ class Invocation(NamedTuple):
 
 
 class Reporter:
-    """Turns invocations into lines. A refused one may have to wait for the next line."""
+    """Writes a line per invocation; refused ones may be written together, by the next line."""
 
     def __init__(self, function_name: str) -> None:
         self._function_name = function_name
         self._refusals = Refusals()
 
-    def fields(self, invocation: Invocation, now: float) -> dict[str, Any] | None:
+    def write(self, report: Report) -> None:
+        now = time.time()
+        if fields := self.fields(report, now):
+            lines.write("INFO", fields, now=now)
+
+    def fields(self, report: Report, now: float) -> dict[str, Any] | None:
         """The line's members, or none if there is no line. `now`: seconds since the epoch."""
-        if invocation.outcome is Outcome.REFUSED:
+        if report.outcome is Outcome.REFUSED:
             self._refusals.count()
-            if not self._refusals.due(now) and not invocation.secret_read_failures:
+            if not self._refusals.due(now) and not report.secret_read_failures:
                 return None
-        metrics = self._metrics(invocation, now)
+        metrics = self._metrics(report, now)
         return {
             # CloudWatch takes a directive without a metric for a broken one.
             **({"_aws": _directive(metrics, now)} if metrics else {}),
             "FunctionName": self._function_name,
-            "type": invocation.type,
-            "outcome": invocation.outcome,
-            "cold_start": invocation.cold_start,
-            "duration_ms": round(invocation.duration, 1),
-            "events": invocation.events,
-            "bytes": invocation.bytes,
+            "type": report.type,
+            "outcome": report.outcome,
+            "cold_start": report.cold_start,
+            "duration_ms": round(report.duration, 1),
+            "events": report.events,
+            "bytes": report.bytes,
             **metrics,
         }
 
-    def _metrics(self, invocation: Invocation, now: float) -> dict[str, float]:
+    def _metrics(self, report: Report, now: float) -> dict[str, float]:
         """Those of `UNITS` that have something to say."""
-        failed = invocation.outcome is Outcome.BOT_ERROR
+        failed = report.outcome is Outcome.BOT_ERROR
         values = {
-            "Answers": int(invocation.is_answer),
-            "FirstEventTime": invocation.first_event and round(invocation.first_event, 1),
-            "BotErrors": max(invocation.errors, int(failed)),
-            "DeadlineEndings": int(invocation.outcome is Outcome.DEADLINE),
+            "Answers": int(report.is_answer),
+            "FirstEventTime": report.first_event and round(report.first_event, 1),
+            "BotErrors": max(report.errors, int(failed)),
+            "DeadlineEndings": int(report.outcome is Outcome.DEADLINE),
             "Refused": self._refusals.take(now),
-            "SecretReadFailures": invocation.secret_read_failures,
+            "SecretReadFailures": report.secret_read_failures,
         }
         return {name: value for name, value in values.items() if value}
 

@@ -1,25 +1,24 @@
 """One invocation as one ASGI request: the event becomes scope and body, every message bytes.
 
-Mangum knows a Function URL's events and headers; it collects a whole body before it returns, so
-the cycle of receive and send is our own. Source: the ASGI specification, HTTP & WebSocket, 2.x.
+Mangum knows a Function URL's events and headers; it buffers a whole body before it returns, so the
+cycle of receive and send is our own. Source: the ASGI specification, HTTP & WebSocket, 2.x.
 """
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext
+from starlette.types import ASGIApp, Message, Scope
 
-from handler.runtime import wire
+from handler.log import lines
+from handler.runtime import deadlines, wire
 from handler.runtime.wire import BadEvent, Failure
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+logger = logging.getLogger(__name__)
 
 BODYLESS_STATUS = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
 # Function URLs have been seen to hold a head, or a first small piece of body, until more follows;
@@ -30,6 +29,9 @@ MANGUM_CONFIG: LambdaConfig = {
     "text_mime_types": [],
     "exclude_headers": [],
 }
+
+
+DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
 
 
 class UnexpectedMessage(Exception):
@@ -81,6 +83,7 @@ class Cycle:
         state: dict[str, Any],
         open_stream: Callable[[], Awaitable[Stream]],
     ) -> None:
+        self._context = context
         self._gateway = HTTPGateway(event, context, MANGUM_CONFIG)
         try:
             self.scope: Scope = self._gateway.scope
@@ -93,6 +96,31 @@ class Cycle:
         self.status = 0
         self._open_stream = open_stream
         self._completed = asyncio.Event()
+
+    async def run(self, app: ASGIApp) -> Failure | None:
+        """Run the app to its end, or until the deadline is near. Gives what went wrong, if
+        anything did.
+
+        In a task of its own, as any ASGI server does: a context variable that a bot sets, or a
+        cancellation that comes when its answer is over, must not reach the next one's user.
+        """
+        remaining = self._context.get_remaining_time_in_millis() / 1000
+        task = asyncio.create_task(_result_of(app(self.scope, self.receive, self.send)))
+        try:
+            done, _ = await asyncio.wait([task], timeout=deadlines.request_seconds(remaining))
+            if not done:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:
+            task.cancel()
+        error = task.result()
+        if error is not None:
+            logger.error("the ASGI app failed", exc_info=error)
+            return _failure(error) if done else DEADLINE
+        if self.state in (State.REQUEST, State.RESPONSE):
+            logger.error("the ASGI app returned while its response was in %s", self.state.name)
+            return Failure("IncompleteResponse", "the bot returned before its response was whole")
+        return None
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -150,6 +178,20 @@ class Cycle:
         if not any(name.lower() == b"content-type" for name, _ in headers):
             out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
         return wire.encode_prelude(status, out, response.get("cookies"))
+
+
+async def _result_of(app: Awaitable[None]) -> BaseException | None:
+    """What `app` raises. Nothing may get out of its task: a `SystemExit` would end the loop."""
+    try:
+        await app
+    except BaseException as error:
+        return error
+    return None
+
+
+def _failure(error: BaseException) -> Failure:
+    kind = type(error).__name__
+    return Failure(kind, f"the bot failed ({kind}): see the log", lines.stack_of(error))
 
 
 def _is_event_stream(message: Message) -> bool:

@@ -12,8 +12,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from handler.runtime.deadlines import LAST_WRITE
+
 LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
-LAST_WORD_SECONDS = 0.2  # for each step of what is told while the event loop is stuck
 
 STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
 FIELD_LINE = re.compile(rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\r\n\0]*)")
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size():
             raise BlockingIOError("a frame is only half out")
         with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
-            own.settimeout(LAST_WORD_SECONDS)
+            own.settimeout(LAST_WRITE)
             own.sendall(data)
             own.recv(1)
 

@@ -1,14 +1,13 @@
 """An ASGI app's lifespan, once for the process. Source: the ASGI specification, Lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from handler.log.errors import StartError
+from starlette.types import ASGIApp, Message, Scope
 
-Message = MutableMapping[str, Any]
-App = Callable[[Any, Any, Any], Awaitable[None]]
+from handler.log.errors import StartError
 
 
 class StartupFailed(StartError):
@@ -16,7 +15,7 @@ class StartupFailed(StartError):
 
 
 @asynccontextmanager
-async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     """Start `app` up, and shut it down at the end; gives the state that its requests share.
 
     An app that raises or returns before its startup is complete does not support lifespans, which
@@ -25,7 +24,8 @@ async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
     state: dict[str, Any] = {}
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     outbox: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+    version = {"version": "3.0", "spec_version": "2.0"}
+    scope: Scope = {"type": "lifespan", "asgi": version, "state": state}
     task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
     answer = await _exchange("lifespan.startup", task, inbox, outbox)
     if answer and answer["type"] == "lifespan.startup.failed":

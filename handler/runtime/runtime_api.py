@@ -11,7 +11,8 @@ import logging
 import socket
 
 from handler.runtime import wire
-from handler.runtime.http1 import LAST_WORD_SECONDS, Connection, Reply, encode_request
+from handler.runtime.deadlines import LAST_WRITE
+from handler.runtime.http1 import Connection, Reply, encode_request
 from handler.runtime.wire import Failure, Headers, Invocation
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class RuntimeAPI:
 
     def fail_now(self, invocation: Invocation, failure: Failure) -> None:
         """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
-        with socket.create_connection((self._host, self._port), LAST_WORD_SECONDS) as own:
+        with socket.create_connection((self._host, self._port), LAST_WRITE) as own:
             own.sendall(self._document_request(*_error(invocation, failure)))
             own.recv(1)
 

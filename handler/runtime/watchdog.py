@@ -8,15 +8,15 @@ LONGEST_WAIT = 3600  # seconds: threading's own limit is far, but not infinitely
 
 
 class Watchdog(threading.Thread):
-    """Calls `bark`, in this thread, once the time that it was armed with has come.
+    """Calls `end_process`, in this thread, once the time that it was armed with has come.
 
-    Times are by the wall clock, in seconds since the epoch. `bark` ends the process: a `disarm`
-    that comes too late waits for that.
+    Times are by the wall clock, in seconds since the epoch. A `disarm` that comes too late waits
+    for the process's end.
     """
 
-    def __init__(self, bark: Callable[[], None]) -> None:
+    def __init__(self, end_process: Callable[[], None]) -> None:
         super().__init__(name="watchdog", daemon=True)
-        self._bark = bark
+        self._end_process = end_process
         self._due = float("inf")
         # By the clock that the thread sleeps by, which may stand still while the environment is
         # frozen and the wall clock goes on.
@@ -41,4 +41,4 @@ class Watchdog(threading.Thread):
                 left = min(left, LONGEST_WAIT)
                 self._wakes_at = time.monotonic() + left
                 self._changed.wait(left)
-            self._bark()
+            self._end_process()

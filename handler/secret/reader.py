@@ -13,13 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from handler.log.errors import StartError
+from handler.runtime.deadlines import FRESH_READ, START_READ
 from handler.secret.signed_call import BadVariable, Call
 
-# All in seconds. Three attempts, and time to tell of their failure, fit into Lambda's 10 s for a
-# start.
-PAUSES = (0, 0.1, 0.4)  # before each attempt
-TIME_LIMIT = 8.5  # for everything, whatever a resolver or a dripping server does
-FRESH_TIME_LIMIT = 3.0  # where a user waits for it, who would wait 5 for a first word
+PAUSES = (0, 0.1, 0.4)  # seconds before each attempt
 
 ARN_VARIABLE = "ACCESS_KEY_SECRET_ARN"
 TARGET = "secretsmanager.GetSecretValue"
@@ -49,7 +46,7 @@ class SecretReader(threading.Thread):
     credentials and certificates come from `environ`, under the names of AWS's SDKs."""
 
     def __init__(
-        self, arn: str, environ: Mapping[str, str], time_limit: float = TIME_LIMIT
+        self, arn: str, environ: Mapping[str, str], time_limit: float = START_READ
     ) -> None:
         super().__init__(name="secret", daemon=True)
         self.arn = arn
@@ -76,7 +73,7 @@ class SecretReader(threading.Thread):
             self._error = error
 
     def text(self) -> str:
-        """Wait for the secret's text, `TIME_LIMIT` at most. Raises `SecretUnreadable`."""
+        """Wait for the secret's text, `time_limit` at most. Raises `SecretUnreadable`."""
         self.join(max(0, self._deadline - time.monotonic()))
         if self.is_alive():
             raise _unreachable(self.arn, f"no answer in {self._time_limit} s")
@@ -85,8 +82,8 @@ class SecretReader(threading.Thread):
         return self._text
 
     def fresh_text(self) -> str:
-        """The text as it is now, within `FRESH_TIME_LIMIT`. Raises `SecretUnreadable`."""
-        reader = SecretReader(self.arn, self._environ, FRESH_TIME_LIMIT)
+        """The text as it is now, within `FRESH_READ`. Raises `SecretUnreadable`."""
+        reader = SecretReader(self.arn, self._environ, FRESH_READ)
         reader.start()
         return reader.text()
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import SplitResult, quote, urlsplit
 
-TIMEOUT = 2.5  # seconds, for each step: to connect, to agree on TLS, to get an answer
+from handler.runtime.deadlines import READ_STEP
+
 SERVICE = "secretsmanager"
 DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
 # Made by the package's build: certifi's authorities, a file for each.
@@ -138,9 +139,9 @@ class Call(NamedTuple):
         """Open, or to be opened by its first request."""
         host, port = self.endpoint.hostname or "", self.endpoint.port
         if self.tls is None:
-            return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT)
+            return http.client.HTTPConnection(host, port or 80, timeout=READ_STEP)
         port = port or 443
-        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=self.tls)
+        connection = http.client.HTTPSConnection(host, port, timeout=READ_STEP, context=self.tls)
         connection.sock = _secured(self.tls, host, port)
         return connection
 
@@ -149,7 +150,7 @@ def _secured(tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
     # A host's name as bytes is not encoded: the codec for that and its tables take 2 ms to import,
     # and 0.4 MB. The name is ASCII, see `_address`.
     name = host.encode()
-    plain = socket.create_connection((name, port), TIMEOUT)  # type: ignore[arg-type]
+    plain = socket.create_connection((name, port), READ_STEP)  # type: ignore[arg-type]
     return tls.wrap_socket(plain, server_hostname=name)  # which closes it if that fails
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 
-from handler.app import answer as query
+from handler.app import lifeline
 from handler.app.dispatch import App
+from handler.log.record import NAME, Record
+from handler.runtime import deadlines
 
 KEY = "k" * 32
 QUERY = {
@@ -173,7 +175,7 @@ def test_headers_and_bytes_equal_those_of_make_app_for_every_kind_of_event(scrip
 
 @pytest.mark.anyio
 async def test_pings_equal_those_of_make_app(monkeypatch):
-    monkeypatch.setattr(query, "PING_SECONDS", 0.4)
+    monkeypatch.setattr(lifeline, "PING_SECONDS", 0.4)
     monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.4)
     # Each event halfway between two pings, so that a slow machine does not change their order.
     _, ours, theirs = both(1.0, fp.PartialResponse(text="late"), 0.4)
@@ -184,7 +186,7 @@ async def test_pings_equal_those_of_make_app(monkeypatch):
 
 @pytest.mark.anyio
 async def test_no_ping_follows_the_end(monkeypatch):
-    monkeypatch.setattr(query, "PING_SECONDS", 0.02)
+    monkeypatch.setattr(lifeline, "PING_SECONDS", 0.02)
     _, ours, _ = both(fp.PartialResponse(text="quick"))
     messages = await answer(ours)
     count = len(messages)
@@ -253,7 +255,7 @@ async def test_another_ones_cancellation_goes_through_although_the_client_goes_a
 
 @pytest.mark.anyio
 async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
-    monkeypatch.setattr(query, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(lifeline, "PING_SECONDS", 0.01)
     _, ours, _ = both(fp.PartialResponse(text="a"), 0.05, fp.PartialResponse(text="b"))
 
     async def send(message):
@@ -275,7 +277,7 @@ async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
     async def on_lambda(scope, receive, send):
         await ours({**scope, "aws.context": Context()}, receive, send)
 
-    monkeypatch.setattr(query, "POE_SECONDS", 0.05)
+    monkeypatch.setattr(deadlines, "POE_LIMIT", 0.05)
     _, ours, _ = both(5.0)
     *_, error, done, end = await answer(on_lambda)
     assert b"ran out of time" in error["body"]
@@ -318,13 +320,13 @@ async def test_the_bot_sees_the_same_query_key_and_request_as_in_make_app():
 @pytest.mark.anyio
 async def test_what_was_sent_is_counted_for_the_log():
     _, ours, _ = both(fp.PartialResponse(text="a"), fp.ErrorResponse(text="no"))
-    state = {}
+    record = Record()
 
     async def stateful(scope, receive, send):
-        await ours({**scope, "state": state}, receive, send)
+        await ours({**scope, "state": {NAME: record}}, receive, send)
 
     await answer(stateful)
-    tally = state["poe.tally"]
-    assert (tally.events, tally.errors, tally.characters) == (3, 1, 1)
-    assert tally.first_event > 0
-    assert state["poe.type"] == "query"
+    assert (record.tally.events, record.tally.errors, record.tally.characters) == (3, 1, 1)
+    assert record.tally.first_event > 0
+    assert record.tally.done
+    assert record.type == "query"

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from handler.runtime.context import Context
 from handler.runtime.cycle import BadEvent, Cycle, State, UnexpectedMessage
-from handler.runtime.loop import Context
 from tests.support.runtime_api import function_url_event
 
 pytestmark = pytest.mark.anyio

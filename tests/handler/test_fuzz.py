@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.app.dispatch import App
-from handler.runtime.loop import Context, Loop
+from handler.runtime.context import Context
+from handler.runtime.loop import Loop
 from handler.runtime.runtime_api import RuntimeAPI
 from tests.support.runtime_api import RuntimeAPIDouble, function_url_event
 

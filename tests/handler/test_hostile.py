@@ -191,7 +191,7 @@ class Stubborn(fp.PoeBot):
 
 @pytest.mark.parametrize("then", ["raise", "linger"])
 async def test_a_late_answer_ends_with_one_error_and_done_whatever_the_bot_does(monkeypatch, then):
-    monkeypatch.setattr("handler.app.answer._seconds_left", lambda scope: 0.1)
+    monkeypatch.setattr("handler.app.answer.query_seconds", lambda remaining: 0.1)
     bot = Stubborn(access_key="k" * 32)
     bot.then = then
     text = (await post(App([bot]), query())).text

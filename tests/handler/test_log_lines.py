@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.log import lines as log
+from handler.log import lines
 from handler.log.places import BOT, ROOT
 
 SECRET = "k" * 32
@@ -29,7 +29,7 @@ def root_logger():
 
 
 @pytest.fixture
-def lines(capsys):
+def written(capsys):
     """What was written since the last call, each line parsed."""
 
     def read():
@@ -48,9 +48,9 @@ def failing(error):
 # The line
 
 
-def test_a_line_has_time_level_and_request_id(lines):
-    log.write("INFO", {"message": "hello", "n": 1}, now=1_795_406_706.0999)
-    assert lines() == [
+def test_a_line_has_time_level_and_request_id(written):
+    lines.write("INFO", {"message": "hello", "n": 1}, now=1_795_406_706.0999)
+    assert written() == [
         {
             "timestamp": "2026-11-23T04:05:06.099Z",
             "level": "INFO",
@@ -65,7 +65,7 @@ def test_a_line_has_time_level_and_request_id(lines):
 def test_a_timestamp_is_rfc_3339_with_milliseconds(now):
     stdout, sys.stdout = sys.stdout, io.StringIO()
     try:
-        log.write("INFO", {}, now=now)
+        lines.write("INFO", {}, now=now)
         timestamp = json.loads(sys.stdout.getvalue())["timestamp"]
     finally:
         sys.stdout = stdout
@@ -73,9 +73,9 @@ def test_a_timestamp_is_rfc_3339_with_milliseconds(now):
     assert 0 <= now - datetime.fromisoformat(timestamp).timestamp() < 0.00101
 
 
-def test_now_is_the_time_by_default(lines):
-    log.write("INFO", {})
-    age = datetime.now().timestamp() - datetime.fromisoformat(lines()[0]["timestamp"]).timestamp()
+def test_now_is_the_time_by_default(written):
+    lines.write("INFO", {})
+    age = datetime.now().timestamp() - datetime.fromisoformat(written()[0]["timestamp"]).timestamp()
     assert -1 < age < 600
 
 
@@ -86,23 +86,23 @@ def test_a_line_is_one_write(monkeypatch):
         write = writes.append
 
     monkeypatch.setattr(sys, "stdout", Stdout())
-    log.write("INFO", {"message": "two\nlines"})
+    lines.write("INFO", {"message": "two\nlines"})
     assert len(writes) == 1
     assert writes[0].count("\n") == 1
     assert writes[0].endswith("\n")
 
 
-def test_the_request_id_is_that_of_the_context(lines):
-    log.configure("INFO")
-    token = log.request_id.set("id-1")
+def test_the_request_id_is_that_of_the_context(written):
+    lines.configure("INFO")
+    token = lines.request_id.set("id-1")
     try:
         logging.getLogger("handler").info("hello")
         thread = threading.Thread(target=logging.getLogger("handler").info, args=("hello",))
         thread.start()
         thread.join()
     finally:
-        log.request_id.reset(token)
-    mine, anothers = lines()
+        lines.request_id.reset(token)
+    mine, anothers = written()
     assert mine["requestId"] == "id-1"
     assert anothers["requestId"] in ("", "id-1")  # a thread has a context of its own until 3.14
 
@@ -124,10 +124,10 @@ def test_the_request_id_is_that_of_the_context(lines):
         (99, "FATAL"),
     ],
 )
-def test_a_level_is_written_by_lambdas_name(lines, number, name):
-    log.configure("TRACE")
+def test_a_level_is_written_by_lambdas_name(written, number, name):
+    lines.configure("TRACE")
     logging.getLogger("handler").log(number, "hello")
-    assert [line["level"] for line in lines()] == [name]
+    assert [line["level"] for line in written()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,18 @@ def test_a_level_is_written_by_lambdas_name(lines, number, name):
         ("", ["INFO", "WARN", "ERROR", "FATAL"]),
     ],
 )
-def test_a_configured_level_drops_what_is_below_it(lines, level, expected):
-    log.configure(level)
+def test_a_configured_level_drops_what_is_below_it(written, level, expected):
+    lines.configure(level)
     for number in (10, 20, 30, 40, 50):
         logging.getLogger("handler").log(number, "hello")
-    assert [line["level"] for line in lines()] == expected
+    assert [line["level"] for line in written()] == expected
 
 
 @pytest.mark.parametrize("name", ["handler", "handler.runtime.loop"])
-def test_our_loggers_pass_at_debug(lines, name):
-    log.configure("DEBUG")
+def test_our_loggers_pass_at_debug(written, name):
+    lines.configure("DEBUG")
     logging.getLogger(name).debug("hello")
-    assert [line["logger"] for line in lines()] == [name]
+    assert [line["logger"] for line in written()] == [name]
 
 
 def call(file, name):
@@ -166,53 +166,53 @@ def call(file, name):
 
 @pytest.mark.parametrize("name", ["bot", "prompts", "MyBot", "httpx", None])
 @pytest.mark.parametrize("file", ["bot.py", "prompts/__init__.py"])
-def test_what_a_file_of_the_bot_says_passes_whole_under_any_name(lines, name, file):
-    log.configure("INFO")
+def test_what_a_file_of_the_bot_says_passes_whole_under_any_name(written, name, file):
+    lines.configure("INFO")
     call(f"{BOT}/{file}", name)
-    assert [line["message"] for line in lines()] == ["hello: there"]
+    assert [line["message"] for line in written()] == ["hello: there"]
 
 
 @pytest.mark.parametrize("file", [f"{BOT}s/bot.py", f"{ROOT}/httpx/bot/bot.py"])
-def test_what_a_librarys_file_says_under_a_bots_name_does_not_pass(lines, file):
-    log.configure("INFO")
+def test_what_a_librarys_file_says_under_a_bots_name_does_not_pass(written, file):
+    lines.configure("INFO")
     call(file, "bot")
     call(file, None)
-    assert not lines()
+    assert not written()
 
 
 @pytest.mark.parametrize(
     "name", ["httpx", "httpcore.http11", "botocore.auth", "handlers", "asyncio"]
 )
-def test_third_parties_pass_from_warning_on(lines, name):
-    log.configure("DEBUG")
+def test_third_parties_pass_from_warning_on(written, name):
+    lines.configure("DEBUG")
     logger = logging.getLogger(name)
     logger.debug("GET https://poe/%s", SECRET)
     logger.info("GET https://poe/%s", SECRET)
-    assert not lines()
+    assert not written()
     logger.warning("careful")
-    assert [line["message"] for line in lines()] == ["careful"]
+    assert [line["message"] for line in written()] == ["careful"]
 
 
 @pytest.mark.parametrize("name", ["httpx", "botocore", "asyncio"])
-def test_a_third_partys_own_level_does_not_open_the_door(lines, name, monkeypatch):
-    log.configure("DEBUG")
+def test_a_third_partys_own_level_does_not_open_the_door(written, name, monkeypatch):
+    lines.configure("DEBUG")
     monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
     logging.getLogger(name).info("GET https://poe/%s", SECRET)
-    assert not lines()
+    assert not written()
 
 
-def test_configuring_twice_writes_once(lines):
-    log.configure("INFO")
-    log.configure("INFO")
+def test_configuring_twice_writes_once(written):
+    lines.configure("INFO")
+    lines.configure("INFO")
     logging.getLogger("handler").info("hello")
-    assert len(lines()) == 1
+    assert len(written()) == 1
 
 
 # Errors
 
 
-def test_of_an_error_only_type_and_place_are_written(lines):
-    log.configure("DEBUG")
+def test_of_an_error_only_type_and_place_are_written(written):
+    lines.configure("DEBUG")
     try:
         try:
             failing(KeyError(SECRET))
@@ -220,7 +220,7 @@ def test_of_an_error_only_type_and_place_are_written(lines):
             raise ValueError(SECRET) from cause
     except ValueError:
         logging.getLogger("handler").exception("it failed")
-    (line,) = lines()
+    (line,) = written()
     assert line["message"] == "it failed"
     assert line["errorType"] == "ValueError"
     assert len(line["stackTrace"]) == 1
@@ -232,7 +232,7 @@ def test_a_stack_ends_where_the_error_was_raised():
     try:
         failing(ValueError(SECRET))
     except ValueError as error:
-        stack = log.stack_of(error)
+        stack = lines.stack_of(error)
     assert [place.rpartition(" in ")[2] for place in stack] == [
         "test_a_stack_ends_where_the_error_was_raised",
         "failing",
@@ -244,7 +244,7 @@ def test_importlibs_own_frames_are_left_out(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ZeroDivisionError) as caught:
         importlib.import_module("broken_module")
-    stack = log.stack_of(caught.value)
+    stack = lines.stack_of(caught.value)
     assert stack[-1].endswith("broken_module.py:1 in <module>")
     assert not [place for place in stack if "frozen" in place]
 
@@ -256,23 +256,23 @@ def test_the_stack_of_an_endless_recursion_is_cut_at_its_outer_end():
     try:
         deeper()
     except RecursionError as error:
-        stack = log.stack_of(error)
-    assert len(stack) == log.MOST_FRAMES
+        stack = lines.stack_of(error)
+    assert len(stack) == lines.MOST_FRAMES
     assert all(place.endswith(" in deeper") for place in stack)
 
 
 @pytest.mark.parametrize("exc_info", [True, (None, None, None), None])
-def test_no_error_is_no_error(lines, exc_info):
-    log.configure("INFO")
+def test_no_error_is_no_error(written, exc_info):
+    lines.configure("INFO")
     logging.getLogger("handler").error("hello", exc_info=exc_info)
-    assert "errorType" not in lines()[0]
+    assert "errorType" not in written()[0]
 
 
 def test_asyncios_report_of_a_lost_error_does_not_quote_it():
     script = (
         "import asyncio, gc\n"
-        "from handler.log import lines as log\n"
-        "log.configure('DEBUG')\n"
+        "from handler.log import lines\n"
+        "lines.configure('DEBUG')\n"
         "async def fail(text):\n"
         "    raise ValueError(text)\n"
         "async def main():\n"
@@ -308,10 +308,10 @@ class Unprintable:
     ],
 )
 @pytest.mark.parametrize("name", ["handler", "httpx"])
-def test_a_message_that_cannot_be_formatted_says_where_it_is(lines, name, message, arguments):
-    log.configure("INFO")
+def test_a_message_that_cannot_be_formatted_says_where_it_is(written, name, message, arguments):
+    lines.configure("INFO")
     logging.getLogger(name).error(message, *arguments)
-    (line,) = lines()  # and nothing on stderr, where logging would print the arguments
+    (line,) = written()  # and nothing on stderr, where logging would print the arguments
     assert line["message"].startswith(
         "a message that cannot be formatted: tests/handler/test_log_lines.py:"
     )
@@ -322,7 +322,7 @@ def test_a_message_that_cannot_be_formatted_says_where_it_is(lines, name, messag
 def test_any_text_can_be_written_in_any_encoding(monkeypatch, encoding):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, write_through=True))
-    log.configure("INFO")
+    lines.configure("INFO")
     text = "é ✓ 😀 \ud800 \0 \x1b \u2028"
     logging.getLogger("handler").info(text)
     assert json.loads(raw.getvalue())["message"] == text
@@ -333,20 +333,20 @@ def test_a_closed_stdout_costs_the_line_only(monkeypatch):
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
-    log.configure("INFO")
-    log.write("INFO", {})
+    lines.configure("INFO")
+    lines.write("INFO", {})
     logging.getLogger("handler").error("hello %s", SECRET)
 
 
 def test_a_stdout_that_nobody_reads_costs_the_line_only():
     script = (
         "import os, sys\n"
-        "from handler.log import lines as log\n"
-        "log.configure('INFO')\n"
+        "from handler.log import lines\n"
+        "lines.configure('INFO')\n"
         "reader, writer = os.pipe()\n"
         "os.close(reader)\n"
         "os.dup2(writer, 1)\n"
-        "log.write('INFO', {})\n"
+        "lines.write('INFO', {})\n"
         "print('alive', file=sys.stderr)\n"
     )
     assert run(script).stderr == "alive\n"

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 import fastapi_poe as fp
 import pytest
 
-from handler.log import lines as log
+from handler.log import lines
+from handler.runtime.context import Context
 from handler.runtime.lifespan import StartupFailed, lifespan
-from handler.runtime.loop import Context, Loop
+from handler.runtime.loop import Loop
 from handler.runtime.runtime_api import RuntimeAPI
 from tests.support.runtime_api import RuntimeAPIDouble, function_url_event
 
@@ -222,7 +223,7 @@ async def test_trace_id_request_id_and_context_are_those_of_the_invocation(monke
     async def app(scope, receive, send):
         context = scope["aws.context"]
         seen.append(
-            (os.environ.get("_X_AMZN_TRACE_ID"), log.request_id.get() == context.aws_request_id)
+            (os.environ.get("_X_AMZN_TRACE_ID"), lines.request_id.get() == context.aws_request_id)
         )
         assert context.function_name == "poe-bot"
         assert context.invoked_function_arn.endswith(":live")
@@ -241,7 +242,7 @@ async def test_trace_id_request_id_and_context_are_those_of_the_invocation(monke
 
 async def test_the_watchdog_leaves_an_invocation_alone_that_has_ended(monkeypatch):
     barks = []
-    monkeypatch.setattr(Loop, "_give_up", lambda self: barks.append(time.time()))
+    monkeypatch.setattr(Loop, "_end_process", lambda self: barks.append(time.time()))
     async with looping(hello) as double:
         # What it is armed with is half a second away, and the next invocation never comes.
         double.headers = {"Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 900)}
@@ -325,7 +326,7 @@ async def test_a_runtime_api_that_breaks_off_midway_is_logged_and_the_loop_goes_
             await asyncio.sleep(0.001)
         await send(body())
 
-    log.configure("INFO")
+    lines.configure("INFO")
     try:
         async with looping(app) as double:
             original, double._body = double._body, _hang_up
@@ -337,8 +338,8 @@ async def test_a_runtime_api_that_breaks_off_midway_is_logged_and_the_loop_goes_
             await asyncio.sleep(0.05)  # its line follows its answer
     finally:
         logging.getLogger().handlers = []
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["outcome"] for line in lines if "outcome" in line] == ["runtime_error", "done"]
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["outcome"] for line in written if "outcome" in line] == ["runtime_error", "done"]
 
 
 async def _hang_up(reader, request):
@@ -350,8 +351,8 @@ async def test_each_invocation_writes_one_line_with_its_request_id(capsys):
         await double.invoke(EVENT)
         await double.invoke(EVENT)
         await asyncio.sleep(0.05)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["cold_start"] for line in lines] == [True, False]
-    assert all(line["outcome"] == "done" and line["level"] == "INFO" for line in lines)
-    assert len({line["requestId"] for line in lines}) == 2
-    assert lines[0]["bytes"] == len(double.requests[0].body)
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["cold_start"] for line in written] == [True, False]
+    assert all(line["outcome"] == "done" and line["level"] == "INFO" for line in written)
+    assert len({line["requestId"] for line in written}) == 2
+    assert written[0]["bytes"] == len(double.requests[0].body)

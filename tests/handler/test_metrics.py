@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from handler.log.metrics import UNITS, Invocation, Outcome, Refusals, Reporter
+from handler.log.metrics import UNITS, Outcome, Refusals, Report, Reporter
 
 NOW = 1_795_406_706.789  # 2026-11-23T04:05:06.789Z
 
@@ -13,8 +13,8 @@ CLOUDWATCH_UNITS = {"Count", "Milliseconds"}
 
 def fields(outcome=Outcome.DONE, *, first_event=None, now=NOW, reporter=None, **more):
     """The line of a first invocation, or of a reporter's next one."""
-    invocation = Invocation(outcome, 12.345, first_event, 456, True, **more)
-    return (reporter or Reporter("my-bot")).fields(invocation, now)
+    report = Report(outcome, 12.345, first_event, 456, True, **more)
+    return (reporter or Reporter("my-bot")).fields(report, now)
 
 
 def metrics(line):

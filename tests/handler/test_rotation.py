@@ -6,6 +6,7 @@ import pytest
 
 from handler.app.dispatch import App
 from handler.app.load import load
+from handler.log.record import NAME, Record
 from handler.secret.cache import MAX_AGE, PAUSE, CachedSecret
 from handler.secret.members import BadMember
 from tests.handler.test_dispatch import Bot, Secret, bot_module, post, query
@@ -138,15 +139,15 @@ async def test_a_failed_read_is_told_to_the_line_of_its_request(bot_module, cloc
     app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
     secret.members = RuntimeError()
     clock.now += MAX_AGE
-    states = []
+    records = []
 
     async def stateful(scope, receive, send):
-        states.append({})
-        await app({**scope, "state": states[-1]}, receive, send)
+        records.append(Record())
+        await app({**scope, "state": {NAME: records[-1]}}, receive, send)
 
     assert await status(stateful, OLD) == 200
     assert await status(stateful, OLD) == 200
-    assert [state["poe.secret_read_failures"] for state in states] == [1, 0]
+    assert [record.secret_read_failures for record in records] == [1, 0]
 
 
 async def test_each_of_several_bots_follows_its_own_member(bot_module, clock):

@@ -385,7 +385,7 @@ def test_refused_connections_come_to_an_end():
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_says_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr(signed_call, "TIMEOUT", 0.1)
+    monkeypatch.setattr(signed_call, "READ_STEP", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "asked 3 times, at last TimeoutError" in refusal_of(ARN, environ(url))
@@ -597,7 +597,7 @@ def test_a_fresh_text_is_asked_for_again():
 
 
 def test_a_fresh_text_is_not_waited_for_as_long(monkeypatch):
-    monkeypatch.setattr(secret_reader, "FRESH_TIME_LIMIT", 0.2)
+    monkeypatch.setattr(secret_reader, "FRESH_READ", 0.2)
     with serving(SECRET) as server, socket.create_server(("127.0.0.1", 0)) as silent:
         reader = SecretReader(ARN, environ(server.url))
         reader.start()

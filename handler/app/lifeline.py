@@ -1,0 +1,106 @@
+"""What keeps an answer alive, and what ends it before the bot does.
+
+A comment every 15 s keeps the connection open. An answer ends early when its client goes away,
+or when time runs out.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, cast
+
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import EventSourceResponse
+from starlette.types import Receive, Send
+
+from handler.runtime.deadlines import CLEAN_UP
+
+PING_SECONDS = EventSourceResponse.DEFAULT_PING_INTERVAL
+
+
+class Stop(enum.Enum):
+    """Why an answer was cut short."""
+
+    GONE = enum.auto()  # the client went away
+    LATE = enum.auto()  # Lambda's deadline, or Poe's limit, is near
+
+
+class Lifeline:
+    """Around the task that answers: cancels it when the client goes away, or after `seconds`. The
+    cancellation ends at the end of the block, as `asyncio.timeout` ends its own; `stopped` then
+    has the reason.
+
+    `end_late` ends an answer that ran out of time. A task calls it where the bot does not let go.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        seconds: float,
+        end_late: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.stopped: Stop | None = None
+        self._receive, self._send, self._seconds = receive, send, seconds
+        self._end_late = end_late
+        self._loop = asyncio.get_running_loop()
+        self._ping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._task = cast(asyncio.Task[Any], asyncio.current_task())
+        self._cancelling = self._task.cancelling()
+        self._watch = self._loop.create_task(self._until_gone())
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._start_ping)
+        self._end_timer = self._loop.call_later(self._seconds, self._stop, Stop.LATE)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._ping_timer.cancel()
+        self._end_timer.cancel()
+        self._watch.cancel()
+        if self._ping:
+            self._ping.cancel()
+        if not self.stopped:
+            return False
+        ours = self._task.uncancel() <= self._cancelling
+        if self._ending and not ours:  # the server ends the answer
+            self._ending.cancel()
+        return ours and kind is asyncio.CancelledError
+
+    async def end_late(self) -> None:
+        """After the block: end an answer that ran out of time, unless a task has begun to."""
+        await (self._ending or self._end_late())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._stop(Stop.GONE)
+
+    def _stop(self, why: Stop) -> None:
+        if self.stopped:
+            return
+        self.stopped = why
+        self._task.cancel()
+        if why is Stop.LATE:
+            # A bot may clean up for long, or swallow its cancellation: nobody waits for it.
+            self._end_timer = self._loop.call_later(CLEAN_UP, self._start_ending)
+
+    def _start_ending(self) -> None:
+        self._ending = self._loop.create_task(self._end_late())
+
+    def _start_ping(self) -> None:
+        # A task only when one is due: bots that answer within 15 s never pay for it.
+        self._ping = self._loop.create_task(self._send_ping())
+
+    async def _send_ping(self) -> None:
+        data = ServerSentEvent(comment=f"ping - {datetime.now(UTC)}").encode()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._start_ping)

@@ -1,0 +1,63 @@
+"""The times by which things have to end, in one table.
+
+Constants and pure functions that import nothing, so that `app` and `secret` may use them too.
+
+Theory of operation
+===================
+
+An invocation ends at one of three clocks. Lambda's deadline, D below, comes with each event; when
+it passes, Lambda kills the process, the client sees a cut response, and the next user waits for a
+cold start. Poe gives up 600 s after it asked. And Poe shows "bot is not responding" when nothing
+has arrived after 5 s. So everything ends itself earlier, the most graceful way first, and each way
+has time to work before the next one is tried:
+
+    D - 1.0 s   The bot of a query is cancelled (QUERY_MARGIN). So it is POE_LIMIT after the query
+                began, if that comes first.
+    D - 0.9 s   The bot was slow to clean up, or swallowed its cancellation: its answer is ended
+                without it (CLEAN_UP). Either way Poe gets `error` and `done`, and the response is
+                whole. That took 5 to 9 ms with the CPU of 128 MB; the rest is for the network.
+    D - 0.7 s   A request that is still running is cancelled by the loop (REQUEST_MARGIN): a
+                report, settings, a route of the user's own, or a query whose bot does not let go.
+                Without a response, Lambda is told of an error; a response that has begun is cut
+                with trailers.
+    D - 0.4 s   The event loop is stuck, or the cancellation was swallowed: the watchdog, a thread,
+                tells Lambda the same and ends the process (WATCHDOG_MARGIN). That took up to
+                120 ms. Each of its steps on the network has LAST_WRITE.
+    D           Lambda kills the process.
+
+Before an answer begins, the secret may have to be read again: because it is old, or because the
+request's key did not match. A user waits meanwhile, so it gets FRESH_READ, which leaves 2 of Poe's
+5 s for the network and the rest of the way; if it fails, the key that was known stays valid.
+
+A start has 10 s before Lambda begins it again. The secret is read while Python imports, three
+times at most. START_READ bounds all of that, even if a resolver hangs or a server drips: each
+attempt may stop at one step of READ_STEP, and 3 x 2.5 s and the pauses between are 8.0 s. What is
+left of the 10 s is for reporting the failure.
+"""
+
+# Counted back from Lambda's deadline, in seconds.
+QUERY_MARGIN = 1.0
+REQUEST_MARGIN = 0.7
+WATCHDOG_MARGIN = 0.4
+
+# Counted from where each begins, in seconds.
+POE_LIMIT = 600 - 12  # its clock runs earlier: by the network, and by a cold start of up to 10 s
+CLEAN_UP = 0.1
+LAST_WRITE = 0.2
+START_READ = 8.5
+FRESH_READ = 3.0
+READ_STEP = 2.5  # to connect, to agree on TLS, to get an answer
+
+
+def query_seconds(remaining: float | None) -> float:
+    """How long a query's bot may run. `remaining`: seconds to Lambda's deadline, if there is one.
+    Not negative."""
+    if remaining is None:
+        return POE_LIMIT
+    return max(0.0, min(POE_LIMIT, remaining - QUERY_MARGIN))
+
+
+def request_seconds(remaining: float) -> float:
+    """How long the app may run, whatever the request. `remaining`: seconds to Lambda's deadline.
+    Not negative."""
+    return max(0.0, remaining - REQUEST_MARGIN)
