@@ -89,14 +89,15 @@ async def _run(options: argparse.Namespace) -> None:
             folder=packages.folder / "poe",
             on_line=print,
         )
-        made, package, _ = await asyncio.gather(
+        made, package, python, _ = await asyncio.gather(
             stack.enter_async_context(secret(members)),
             packages.build(),
+            asyncio.to_thread(runtime_python),
             stack.enter_async_context(poe),
         )
         config = FunctionConfig(
             package,
-            runtime_python(),
+            python,
             environment=made.environment | poe.environment,
             memory_mb=memory or DEFAULT_MEMORY,
             cpu_share=memory is not None,

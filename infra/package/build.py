@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from infra.package.bot_folder import BotFolder
+from infra.package.host import compiled_host
 from infra.package.libraries import FOLDER_AT_RUN_TIME, compile_folder, install_libraries
 from infra.package.module_names import check_names
 from infra.package.shipped import Shipped
@@ -26,6 +27,7 @@ from infra.package.target import PackageError, Target
 from infra.toolchain.folders import (
     BUILD,
     ROOT,
+    copy_contents,
     fix_entry,
     fix_modes_and_times,
     link_or_copy,
@@ -55,15 +57,16 @@ def build(
     try:
         shipped = bot.shipped()
         libraries = install_libraries(host / "requirements.txt", target, cache)
+        for taken in ("handler", "bot"):
+            if (libraries / taken).exists():
+                raise PackageError(f"a library brings a module `{taken}`: that name is taken")
         warn(shipped, libraries)
         with made_aside(output) as folder:
-            shutil.copytree(libraries, folder, dirs_exist_ok=True, copy_function=link_or_copy)
-            add_host(host, folder)
+            for part in (libraries, compiled_host(host, libraries, find_python(target.python))):
+                shutil.copytree(part, folder, dirs_exist_ok=True, copy_function=link_or_copy)
             add_bot(shipped, folder / "bot")
-            compile_sources(folder, target, shipped)
-            for ours in ("handler", "bot"):
-                fix_modes_and_times(folder / ours)
-            fix_entry(folder / "bootstrap", 0o755)
+            compile_bot(shipped, folder / "bot", target)
+            fix_modes_and_times(folder / "bot")
             fix_entry(folder, 0o755)
     except (OSError, subprocess.CalledProcessError) as error:
         raise PackageError(f"the package can't be built: {reason(error)}") from error
@@ -85,36 +88,19 @@ def warn(shipped: Shipped, libraries: Path) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def add_host(host: Path, folder: Path) -> None:
-    """The wrapper, and the modules of the host."""
-    for taken in ("handler", "bot"):
-        if (folder / taken).exists():
-            raise PackageError(f"a library brings a module `{taken}`: that name is taken")
-    shutil.copyfile(host / "bootstrap", folder / "bootstrap")
-    for module in host.rglob("*.py"):
-        copy_file(module, folder / "handler" / module.relative_to(host))
-
-
 def add_bot(shipped: Shipped, folder: Path) -> None:
     for name, file in shipped.files.items():
-        copy_file(file, folder / name)
+        copy_contents(file, folder / name)
         if file.stat().st_mode & 0o100:  # a program that the bot starts
             (folder / name).chmod(0o755)
 
 
-def copy_file(source: Path, copy: Path) -> None:
-    """Contents alone: modes differ between file systems."""
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, copy)
-
-
-def compile_sources(folder: Path, target: Target, shipped: Shipped) -> None:
-    """Compile handler/ and bot/. Raises PackageError where the bot's own code has an error."""
+def compile_bot(shipped: Shipped, folder: Path, target: Target) -> None:
+    """Raises PackageError where the bot's own code has an error."""
     python = find_python(target.python)
     if python is None:
         return
-    compile_folder(folder / "handler", python, f"{FOLDER_AT_RUN_TIME}/handler")
-    for error in compile_folder(folder / "bot", python, f"{FOLDER_AT_RUN_TIME}/bot"):
+    for error in compile_folder(folder, python, f"{FOLDER_AT_RUN_TIME}/bot"):
         if place := re.fullmatch(r"(.+?\.py)(:\d+: .*)", error):
             raise PackageError(shown(shipped.files[place[1]]) + place[2])
 

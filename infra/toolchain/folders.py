@@ -66,6 +66,12 @@ def link_or_copy(source: str, copy: str) -> None:
         shutil.copy2(source, copy)
 
 
+def copy_contents(source: Path, copy: Path) -> None:
+    """Contents alone: modes differ between file systems."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, copy)
+
+
 def fix_entry(path: Path, mode: int) -> None:
     path.chmod(mode)
     os.utime(path, (FIXED_TIME, FIXED_TIME))

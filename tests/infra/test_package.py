@@ -214,11 +214,27 @@ def test_installed_libraries_are_used_again_until_the_requirements_change(
             build_small(sources, tmp_path / "package")
 
 
-def test_an_edited_library_in_a_package_does_not_get_into_the_next_one(
-    sources: Path, tmp_path: Path
+def test_the_host_is_compiled_again_only_when_it_changed(sources: Path, tmp_path: Path) -> None:
+    compiled = "handler/__pycache__/asgi.cpython-*.pyc"
+    (first,) = build_small(sources, tmp_path / "first").glob(compiled)
+    (second,) = build_small(sources, tmp_path / "second").glob(compiled)
+    assert first.stat().st_ino == second.stat().st_ino
+    for change in ("asgi.py", "bootstrap"):
+        with (sources / change).open("a") as file:
+            file.write("# changed\n")
+    changed = build_small(sources, tmp_path / "changed")
+    (third,) = changed.glob(compiled)
+    assert first.stat().st_ino != third.stat().st_ino
+    assert (changed / "handler/asgi.py").read_text().endswith("# changed\n")
+    assert (changed / "bootstrap").read_text().endswith("# changed\n")
+
+
+@pytest.mark.parametrize("edited", ["h11/__init__.py", "handler/asgi.py"])
+def test_what_is_edited_in_a_package_does_not_get_into_the_next_one(
+    sources: Path, tmp_path: Path, edited: str
 ) -> None:
     first = tree(build_small(sources, tmp_path / "package"))
-    (tmp_path / "package/h11/__init__.py").write_text("")
+    (tmp_path / "package" / edited).write_text("")
     build_small(sources, tmp_path / "package")
     assert tree(tmp_path / "package") == first
 
@@ -273,7 +289,7 @@ build(BotFolder.at(bot), Target.here(), Path(package), cache=Path(cache), host=P
     assert [process.wait() for process in builds] == [0, 0]
     again = build_small(sources, tmp_path / "again")
     assert tree(output) == tree(again)
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.iterdir())) == 2  # the libraries, and the host
 
 
 def test_a_library_without_a_wheel_for_the_target_is_named(sources: Path, tmp_path: Path) -> None:
