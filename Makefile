@@ -34,9 +34,14 @@ lint: venv  ## ruff and mypy
 	@$(PYTHON_IN_VENV) -m mypy
 
 .PHONY: lock
-lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE=1 for newer versions]
+lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [BOT_DIR=../my-bot UPGRADE=1 or a name]
+	@exec $(PYTHON_IN_VENV) -m commands.lock $(if $(BOT_DIR),--bot-dir '$(BOT_DIR)') \
+		$(if $(UPGRADE),--upgrade '$(UPGRADE)')
+
+.PHONY: lock-host
+lock-host: venv-uv  ## pin the host's own libraries and tools [UPGRADE=1]
 	@$(COMPILE) requirements-uv.in -o requirements-uv.txt
-	@$(COMPILE) --excludes handler/excludes.txt handler/requirements.in -o handler/requirements.txt
+	@$(COMPILE) --config-file handler/uv.toml handler/requirements.in -o handler/requirements.txt
 	@$(COMPILE) local/requirements.in -o local/requirements.txt
 	@$(COMPILE) infra/requirements.in -o infra/requirements.txt
 	@$(COMPILE) requirements.in -o requirements.txt
@@ -45,7 +50,7 @@ lock: venv-uv  ## pin every version and hash from requirements.in files [UPGRADE
 	@$(COMPILE) local/aws/requirements.in -o local/aws/requirements.txt
 
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+	--custom-compile-command 'make lock-host' $(if $(UPGRADE),--upgrade)
 
 .PHONY: package
 package: venv-uv  ## what goes to Lambda, in build/ [PYTHON=3.13 ARCH=arm64 BOT_FILE=examples/x.py]

@@ -19,6 +19,7 @@ from infra.package import certificates
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import compile_folder, install_libraries
+from infra.package.lock import Lock
 from infra.package.target import Target
 from infra.toolchain.folders import BUILD, ROOT, link_or_copy, made_aside
 from infra.toolchain.pythons import runtime_python
@@ -90,7 +91,8 @@ def build_package(secret: Secret) -> Path:
 
 def build_peers() -> Path:
     """What the peers import: libraries, and bench/peers/ beside them."""
-    libraries = install_libraries(PEERS / "requirements.txt", Target.here(), BUILD / "libraries")
+    peers = Lock(PEERS / "requirements.txt")
+    libraries = install_libraries(peers, Target.here(), BUILD / "libraries")
     folder = BUILD / "bench" / "peers"
     with made_aside(folder) as aside:
         shutil.copytree(libraries, aside, dirs_exist_ok=True, copy_function=link_or_copy)

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 from infra.package import certificates
+from infra.package.lock import Lock
+from infra.package.lock_file import entries, is_git, options
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
 from infra.toolchain.pythons import environment_for_tools, find_python, this_version
-from infra.toolchain.uv import find_uv
+from infra.toolchain.uv import environment_for_builds, install_command
 
 COMPILER = Path(__file__).with_name("compile_pyc.py")
 FOLDER_AT_RUN_TIME = "/var/task"
@@ -24,18 +26,21 @@ INSTALLERS_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.jso
 SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py")
 
 
-def install_libraries(requirements: Path, target: Target, cache: Path) -> Path:
-    """The libraries for `target`, trimmed and compiled; made where `cache` lacks them."""
+def install_libraries(lock: Lock, target: Target, cache: Path) -> Path:
+    """The libraries for `target`, trimmed and compiled; made where `cache` lacks them.
+
+    Raises PackageError.
+    """
     python = find_python(target.python)
     if python is None:
         warn_of_missing_pyc(target)
-    folder = cache / f"{target.name}-{fingerprint(requirements, target, python)}"
+    folder = cache / f"{target.name}-{fingerprint(lock, target, python)}"
     # The package links to these files: who edits one there, edits it here.
     if not is_untouched(folder):
         print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
         # Another process that made the same meanwhile may be copying it already: leave that.
         with made_aside(folder, replace=folder.exists()) as aside:
-            run_uv(requirements, target, aside)
+            run_uv(lock, target, aside)
             trim(aside)
             add_certificates(aside)
             if python is not None:
@@ -55,36 +60,37 @@ def warn_of_missing_pyc(target: Target) -> None:
     )
 
 
-def fingerprint(requirements: Path, target: Target, python: Path | None) -> str:
+def fingerprint(lock: Lock, target: Target, python: Path | None) -> str:
     """Names all that the installed libraries' bytes depend on, this recipe among it."""
     digest = hashlib.sha256(target.name.encode())
     recipe = (Path(__file__), Path(certificates.__file__), COMPILER)
-    for file in (requirements, *recipe):
+    for file in (lock.file, *recipe):
         digest.update(file.read_bytes())
     if python is not None:
         digest.update(subprocess.run([python, "-VV"], stdout=subprocess.PIPE, check=True).stdout)
     return digest.hexdigest()[:16]
 
 
-def run_uv(requirements: Path, target: Target, folder: Path) -> None:
-    """Install the pinned wheels for `target` into `folder`."""
-    command: list[str | Path] = [
-        find_uv(), "pip", "install", "--quiet", "--requirements", requirements, "--target", folder,
-        "--python", sys.executable, "--python-version", target.python,
-        "--python-platform", target.platform,
-        # The requirements are complete, but for what excludes.txt leaves out on purpose.
-        "--require-hashes", "--no-deps",
-        # Building from source would run the library's own code, and make binaries for this machine.
-        "--only-binary", ":all:",
-        # Files linked into uv's cache would get their modes and times changed there.
-        "--link-mode", "copy",
-    ]  # fmt: skip
-    done = subprocess.run(command, env=environment_for_tools(), stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise PackageError(
-            f"{os.path.relpath(requirements)} can't be installed for {target}; uv says why:\n"
-            + done.stderr.rstrip()
-        )
+def run_uv(lock: Lock, target: Target, folder: Path) -> None:
+    """Install the pinned libraries for `target` into `folder`. Raises PackageError."""
+    text = lock.file.read_text("utf-8")
+    # A commit is its own hash; uv wants another of everything that it installs by hash.
+    links = "".join(entry for entry in entries(text).values() if is_git(entry))
+    hashed = "".join(entry for entry in entries(text).values() if not is_git(entry))
+    install = install_command(target.python, target.platform, folder)
+    install += [argument for name in lock.built_here for argument in ("--no-binary", name)]
+    for requirements, hashes in ((hashed, ["--require-hashes"]), (links, [])):
+        if not requirements:
+            continue
+        done = subprocess.run(
+            [*install, *hashes], input=options(text) + requirements, text=True,
+            env=environment_for_builds(), stderr=subprocess.PIPE,
+        )  # fmt: skip
+        if done.returncode:
+            raise PackageError(
+                f"{os.path.relpath(lock.file)} can't be installed for {target}; uv says why:\n"
+                + done.stderr.rstrip()
+            )
 
 
 def trim(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import install_libraries
+from infra.package.lock import Lock
 from infra.package.module_names import check_names
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import ROOT
@@ -266,8 +267,8 @@ def test_a_syntax_error_in_another_bot_file_names_that_file(tmp_path: Path, fold
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    requirements = ROOT / "handler" / "requirements.txt"
-    return install_libraries(requirements, Target.here(), tmp_path_factory.mktemp("libraries"))
+    lock = Lock(ROOT / "handler" / "requirements.txt")
+    return install_libraries(lock, Target.here(), tmp_path_factory.mktemp("libraries"))
 
 
 @pytest.mark.parametrize(

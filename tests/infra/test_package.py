@@ -17,9 +17,11 @@ import pytest
 import commands.package
 import infra.package.build
 import infra.package.libraries
+import infra.toolchain.uv
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
+from infra.package.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT, made_aside
@@ -205,7 +207,7 @@ def test_installed_libraries_are_used_again_until_the_requirements_change(
     build_small(sources, tmp_path / "package")
     (tmp_path / "bot/bot.py").write_text("bot = 1\n")
     with monkeypatch.context() as without_uv:
-        without_uv.setattr(infra.package.libraries, "find_uv", lambda: "/nowhere/uv")
+        without_uv.setattr(infra.toolchain.uv, "find_uv", lambda: "/nowhere/uv")
         build_small(sources, tmp_path / "package")
         assert (tmp_path / "package/bot/bot.py").read_text() == "bot = 1\n"
         with (sources / "requirements.txt").open("a") as requirements:
@@ -240,7 +242,8 @@ def test_what_is_edited_in_a_package_does_not_get_into_the_next_one(
 
 
 def test_installing_libraries_leaves_uvs_own_copies_alone(sources: Path, tmp_path: Path) -> None:
-    libraries = install_libraries(sources / "requirements.txt", Target.here(), tmp_path / "cache")
+    lock = Lock(sources / "requirements.txt")
+    libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
     assert {file.stat().st_nlink for file in libraries.rglob("*.py")} == {1}
 
 

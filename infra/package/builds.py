@@ -1,0 +1,137 @@
+"""Libraries without a wheel: built from their sources where those hold nothing to compile.
+
+A compiled library would be for the machine that built it. Whether one is pure Python shows when it
+is built for the other processor: uv refuses a result that fits only this one.
+"""
+
+import re
+import subprocess
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from infra.package.lock_file import OLDEST_PYTHON, entries, is_git, options, versions
+from infra.package.resolution import explained, is_unreachable, useful_lines
+from infra.package.target import PackageError, Target, configured_python, this_architecture
+from infra.toolchain.uv import environment_for_builds, find_uv, install_command
+
+ARCHITECTURES = ("arm64", "x86_64")
+
+_WITHOUT_WHEEL = re.compile(r"Because (\S+?)==\S+ has no (?:usable )?wheels")
+_COMPILED = "is not compatible with the target"
+_HINT = re.compile(r"^hint: (?!Build failures)(.+)", re.MULTILINE)
+_WHEEL = re.compile(r"-(?P<python>[^-/]+)-[^-/]+-(?P<platform>[^-/]+)\.whl$")
+
+
+def built_here(lock: str) -> tuple[tuple[str, ...], list[str]]:
+    """The libraries of a lock that have to be built from their sources, and warnings about those
+    that one of Lambda's processors can't have.
+
+    Builds each once, which runs its code. Raises PackageError for one that neither can have.
+    """
+    targets = [Target(configured_python(), arch) for arch in ARCHITECTURES]
+    with ThreadPoolExecutor(len(targets)) as threads:
+        found = threads.map(lambda target: _without_wheel(lock, target), targets)
+        lacking = dict(zip(targets, found, strict=True))
+    built, warnings = [name for name, entry in entries(lock).items() if is_git(entry)], []
+    for name in built:
+        if failure := _failure_of_build(lock, name):
+            raise PackageError(f"{name} can't be shipped: {_in_short(failure)}")
+    for name in sorted(set().union(*lacking.values())):
+        without = [target for target in targets if name in lacking[target]]
+        problem = _problem(lock, name, without)
+        if not problem:
+            built.append(name)
+        elif without == targets:
+            raise PackageError(problem)
+        else:
+            warnings.append(problem)
+    return tuple(sorted(built)), warnings
+
+
+def _without_wheel(lock: str, target: Target) -> set[str]:
+    """The names of what has no wheel for `target`. Raises PackageError."""
+    rest = {name: entry for name, entry in entries(lock).items() if not is_git(entry)}
+    found: set[str] = set()
+    while stderr := _failure("".join([options(lock), *rest.values()]), target, "--dry-run"):
+        named = _WITHOUT_WHEEL.search(stderr)
+        if named is None or named[1] not in rest:
+            raise explained("requirements.lock", stderr)
+        found.add(named[1])
+        del rest[named[1]]
+    return found
+
+
+def _failure_of_build(lock: str, name: str) -> str:
+    """What uv says where `name` can't be built for the other processor; empty where it can."""
+    other = next(arch for arch in ARCHITECTURES if arch != this_architecture())
+    entry = entries(lock)[name]
+    return _failure(options(lock) + entry, Target(configured_python(), other), "--no-binary", name)
+
+
+def _failure(entries: str, target: Target, *arguments: str) -> str:
+    """uv's stderr where the installation of a lock's `entries` for `target` fails."""
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*install_command(target.python, target.platform, Path(folder, "to")), *arguments,
+             *([] if is_git(entries) else ["--require-hashes"])],
+            cwd=folder, env=environment_for_builds(), input=entries, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    if done.returncode and is_unreachable(done.stderr):
+        raise explained("requirements.lock", done.stderr)
+    return done.stderr if done.returncode else ""
+
+
+def _problem(lock: str, name: str, targets: list[Target]) -> str:
+    """One line on why a library without a wheel for `targets` can't be built for them, and what to
+    try; empty where it can."""
+    wheels = _wheels(lock, name)
+    if any(wheel["platform"] != "any" for wheel in wheels):
+        failure = "it has compiled parts"
+    elif failure := _failure_of_build(lock, name):
+        failure = _in_short(failure)
+    else:
+        return ""
+    processors = ", ".join(target.arch for target in targets)
+    where = f"Python {targets[0].python} on Linux ({processors})"
+    return (
+        f"{name} {versions(lock)[name]} has no wheel for {where}, and {failure}. {_advice(wheels)}"
+    )
+
+
+def _advice(wheels: list[re.Match[str]]) -> str:
+    pythons = sorted({wheel["python"] for wheel in wheels if "linux" in wheel["platform"]})
+    if pythons:
+        return f"Its wheels are for {', '.join(pythons)}: try a newer version."
+    if wheels:
+        return (
+            "Its wheels are for other systems: mark it `; sys_platform != 'linux'`, or replace it."
+        )
+    return "Try a newer version, or another library."
+
+
+def _in_short(stderr: str) -> str:
+    """uv's words on a build that failed."""
+    if _COMPILED in stderr:
+        return "it has compiled parts"
+    hint = _HINT.search(stderr)
+    said = hint[1].rstrip(".") if hint else useful_lines(stderr).splitlines()[-1].strip()
+    return f"building it fails ({said})"
+
+
+def _wheels(lock: str, name: str) -> list[re.Match[str]]:
+    """The wheels that the index has of a library in the version that is locked."""
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [find_uv(), "pip", "compile", "--quiet", "--format", "pylock.toml", "--no-deps",
+             "--universal", "--python-version", OLDEST_PYTHON, "-"],
+            cwd=folder, env=environment_for_builds(), text=True,
+            input=options(lock) + entries(lock)[name],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    packages = tomllib.loads(done.stdout).get("packages", [])
+    wheels = [wheel for package in packages for wheel in package.get("wheels", [])]
+    matches = [_WHEEL.search(wheel.get("url", wheel.get("path", ""))) for wheel in wheels]
+    return [match for match in matches if match]

@@ -1,0 +1,164 @@
+"""What a bot needs: its `requirements.txt` as everyone writes it, else its `pyproject.toml`.
+
+Files named by `-r` and `-c` are read too, so that all of it can be hashed, and given to uv as plain
+UTF-8 from a folder that isn't the bot's. What can't be locked for another machine is refused:
+paths on this one, and credentials, which the lock would spread.
+"""
+
+import codecs
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.package.target import PackageError
+
+INDEX_OPTIONS = {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index"}
+_INCLUDES = {"-r", "--requirement"}
+_CONSTRAINTS = {"-c", "--constraint"}
+_EDITABLE = {"-e", "--editable"}
+
+_OPTION = re.compile(r"(--[a-z-]+|-[a-zA-Z])\s*=?\s*(.*)")
+_COMMENT = re.compile(r"(^|\s+)#.*")
+_LINK = re.compile(r"[a-z][a-z+.-]+://", re.IGNORECASE)
+_NAME = r"([\w.\[\],-]+\s*@\s*)?"
+_LOCAL = re.compile(_NAME + r"(\.|/|~|\\|[A-Za-z]:\\|(git\+)?file:)", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.\w+|tgz)(\s|$)|\S+[/\\]", re.IGNORECASE)
+# A name before the host is a credential, but for ssh's, which is a name alone: git@github.com.
+_CREDENTIALS = re.compile(r"https?://[^/\s]*@|://[^/\s@]*:[^/\s]*@", re.IGNORECASE)
+_EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+(?:\[[^\]]*\])?)")
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """Without comments and includes. `indexes`: option lines such as `--extra-index-url https://…`."""
+
+    file: Path
+    lines: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+
+
+def read_requirements(folder: Path) -> Requirements | None:
+    """What the bot in `folder` needs; None where no file of it names anything.
+
+    Raises PackageError with the place of a line that can't be locked.
+    """
+    text, project = folder / "requirements.txt", folder / "pyproject.toml"
+    found = None
+    if text.is_file():
+        found = _Reader().read(text)
+    elif project.is_file():
+        found = _Reader().read_lines(project, ((0, line) for line in _dependencies(project)))
+    return found if found and found.lines else None
+
+
+@dataclass
+class _Reader:
+    lines: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)
+
+    def read(self, file: Path) -> Requirements:
+        return self.read_lines(file, _logical_lines(file))
+
+    def read_lines(self, file: Path, lines: Iterator[tuple[int, str]]) -> Requirements:
+        self._add(file, lines, self.lines)
+        return Requirements(file, *map(tuple, (self.lines, self.constraints, self.indexes)))
+
+    def _add(self, file: Path, lines: Iterator[tuple[int, str]], to: list[str]) -> None:
+        self.seen.add(file.resolve())
+        for number, line in lines:
+            place = f"{file.name}:{number}" if number else file.name
+            option = _OPTION.fullmatch(line)
+            name, value = option.groups() if option else ("", line)
+            if name in _INCLUDES | _CONSTRAINTS:
+                inner = _included(file, value, place)
+                if inner.resolve() not in self.seen:
+                    self._add(
+                        inner,
+                        _logical_lines(inner),
+                        self.constraints if name in _CONSTRAINTS else to,
+                    )
+            elif name in INDEX_OPTIONS:
+                self.indexes.append(_checked(line, value, place))
+            elif name in _EDITABLE or not name:
+                to.append(_named(_checked(value, value, place)))
+            else:
+                to.append(line)
+
+
+def _logical_lines(file: Path) -> Iterator[tuple[int, str]]:
+    r"""Each line with its number, without comments; one that ends with \ goes on in the next."""
+    joined, start = "", 0
+    for number, line in enumerate([*decode(file).splitlines(), ""], 1):
+        start = start if joined else number
+        line = _COMMENT.sub("", line).rstrip()
+        if line.endswith("\\"):
+            joined += line.removesuffix("\\")
+            continue
+        if whole := (joined + line).strip():
+            yield start, whole
+        joined = ""
+
+
+def decode(file: Path) -> str:
+    """Its text, in UTF-8 or as PowerShell writes it (UTF-16), with a byte order mark or without."""
+    content = file.read_bytes()
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise PackageError(f"{file.name} isn't text in UTF-8: save it as UTF-8") from None
+
+
+def _included(file: Path, name: str, place: str) -> Path:
+    inner = file.parent / name.strip("\"'")
+    if _LINK.match(name) or not inner.is_file():
+        raise PackageError(f"{place}: {name} isn't a file here: put it next to {file.name}")
+    return inner
+
+
+def _checked(line: str, value: str, place: str) -> str:
+    if _CREDENTIALS.search(value):
+        raise PackageError(
+            f"{place}: a user name or password in an address would get into the lock: leave them to"
+            " git's credential helper or ~/.netrc"
+        )
+    if _LOCAL.match(value) or (_ARCHIVE.match(value) and not _LINK.search(value)):
+        raise PackageError(
+            f"{place}: `{value}` is a path, which only this machine has: put that package's folder"
+            " into the bot's folder, or require a published version by its name"
+        )
+    return line
+
+
+def _named(requirement: str) -> str:
+    """`git+https://…#egg=name`, as pip once wanted it, in today's form: `name @ git+https://…`."""
+    egg = _EGG.search(requirement)
+    if egg is None or not _LINK.match(requirement):
+        return requirement
+    return f"{egg[1]} @ {_EGG.sub('', requirement)}"
+
+
+def _dependencies(file: Path) -> list[str]:
+    """`[project]`'s, and not what is left to a tool of its own. Raises PackageError."""
+    try:
+        content = tomllib.loads(decode(file))
+    except tomllib.TOMLDecodeError as error:
+        raise PackageError(f"{file.name} can't be read: {error}") from None
+    project, tools = content.get("project", {}), content.get("tool", {})
+    links = tools.get("uv", {}).get("sources", {})
+    if "dependencies" in project.get("dynamic", []) or (not project and "poetry" in tools):
+        raise PackageError(
+            f"{file.name} doesn't list the dependencies under [project]: list them there as"
+            " `dependencies = […]`, or write requirements.txt"
+        )
+    if links:
+        raise PackageError(
+            f"{file.name}: [tool.uv.sources] isn't read: write the link of {min(links)} into the"
+            f" dependencies, as `{min(links)} @ git+https://…`"
+        )
+    return [*map(str, project.get("dependencies", []))]

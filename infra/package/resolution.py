@@ -1,0 +1,105 @@
+"""From requirements to every version and hash, by uv; and what uv says where that fails."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.package.lock_file import OLDEST_PYTHON
+from infra.package.requirements import Requirements
+from infra.package.target import PackageError, configured_python
+from infra.toolchain.uv import environment_for_builds, find_uv
+
+_UNREACHABLE = re.compile(r"error sending request|dns error|Request failed after|network was disab")
+_NEWER_PYTHON = re.compile(r"requested Python version|`requires-python` value")
+_NOISE = re.compile(r"^ *(error: No solution found.*|error: |cause: |hint: )")
+_MOST_LINES = 6
+# What to do, by what uv's words contain.
+_ADVICE = {
+    "was not found in the package registry": "Is the name spelled right?",
+    "there is no version of": "Does that version exist?",
+    "Couldn't parse": "Each line is a name, with or without versions.",
+    "Git operation failed": "Is the link right, and may git on this machine read it?",
+    "": "Loosen one of these requirements.",
+}
+
+
+class Unreachable(PackageError):
+    """The index of packages can't be reached."""
+
+
+def resolve(
+    requirements: Requirements,
+    host: Path,
+    seed: str,
+    folder: Path,
+    upgrade: Sequence[str] | None = (),
+) -> tuple[str, str]:
+    """The entries of a lock, and the oldest Python that they are for.
+
+    `host` is laid out as handler/. Versions in `seed`, a lock, are kept where the requirements
+    allow them, but for the names in `upgrade`; None takes the newest of all. `folder` is an empty
+    one to work in. Raises PackageError; Unreachable without a network.
+    """
+    _write_inputs(requirements, host, folder)
+    newest = int(configured_python().partition(".")[2])
+    pythons = [f"3.{minor}" for minor in range(int(OLDEST_PYTHON[2:]), newest + 1)]
+    for python in pythons:
+        (folder / "requirements.lock").write_text(seed, "utf-8")
+        done = _compile(folder, python, upgrade)
+        if not done.returncode:
+            lock = (folder / "requirements.lock").read_text("utf-8")
+            return "".join(f"{line}\n" for line in requirements.indexes) + lock, python
+        # Versions pinned on a newer Python often need it.
+        if not _NEWER_PYTHON.search(done.stderr):
+            break
+    raise explained(requirements.file.name, done.stderr)
+
+
+def _write_inputs(requirements: Requirements, host: Path, folder: Path) -> None:
+    shutil.copyfile(host / "requirements.in", folder / "host.txt")
+    # Found there by uv, which reads the user's own configuration too.
+    shutil.copyfile(host / "uv.toml", folder / "uv.toml")
+    lines = {
+        "requirements.txt": [*requirements.indexes, *requirements.lines],
+        "constraints.txt": requirements.constraints,
+    }
+    for name, content in lines.items():
+        (folder / name).write_text("".join(f"{line}\n" for line in content), "utf-8")
+
+
+def _compile(
+    folder: Path, python: str, upgrade: Sequence[str] | None
+) -> subprocess.CompletedProcess[str]:
+    names = [argument for name in upgrade or () for argument in ("--upgrade-package", name)]
+    return subprocess.run(
+        [
+            find_uv(), "pip", "compile", "--quiet", "--universal", "--python-version", python,
+            "--generate-hashes", "--no-header", "--output-file", "requirements.lock",
+            # A bot that pins another fastapi_poe gets the host's, which the host was tested with.
+            "--overrides", "host.txt", "--constraints", "constraints.txt",
+            *(["--upgrade"] if upgrade is None else names), "requirements.txt", "host.txt",
+        ],
+        cwd=folder, env=environment_for_builds(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def explained(what: str, stderr: str) -> PackageError:
+    """What uv says about `what`, a file, in a few lines, and what to do about it."""
+    if is_unreachable(stderr):
+        return Unreachable(
+            f"{what} can't be locked without a network: the index of packages can't be reached"
+        )
+    advice = next(advice for words, advice in _ADVICE.items() if words in stderr)
+    return PackageError(f"{what} can't be locked. {advice} uv says:\n{useful_lines(stderr)}")
+
+
+def is_unreachable(stderr: str) -> bool:
+    return bool(_UNREACHABLE.search(stderr))
+
+
+def useful_lines(stderr: str) -> str:
+    """The first lines of uv's words, indented, without its headings."""
+    lines = [_NOISE.sub("", line).strip() for line in stderr.splitlines()]
+    return "\n".join(f"  {line}" for line in [line for line in lines if line][:_MOST_LINES])
