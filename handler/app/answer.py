@@ -12,7 +12,7 @@ from typing import Any
 
 import fastapi_poe as fp
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from handler.app.lifeline import Lifeline, Stop
 from handler.app.sse import encode
@@ -49,7 +49,9 @@ async def answer(
         async for event, data in _events(bot, query, request):
             if lifeline.stopped:  # what a bot says of its own cancellation isn't its answer
                 break
-            await send(_body(tally, event, data))
+            # Counted first: a cancellation while the other side is slow finds it on its way.
+            count(tally, event)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
     if lifeline.stopped is Stop.LATE:
         await lifeline.end_late()
     elif not lifeline.stopped:
@@ -82,18 +84,13 @@ def _is_cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def _body(tally: Tally, event: Any, data: bytes) -> Message:
-    # Counted before it is sent: a cancellation while the other side is slow finds it on its way.
-    count(tally, event)
-    return {"type": "http.response.body", "body": data, "more_body": True}
-
-
 async def _end_late(bot: fp.PoeBot, tally: Tally, send: Send) -> None:
     tally.late = True
     if not tally.done:
         error = bot.error_event("The bot ran out of time.", allow_retry=True)
         for event in (error, bot.done_event()):
-            await send(_body(tally, event, encode(event)))
+            count(tally, event)
+            await send({"type": "http.response.body", "body": encode(event), "more_body": True})
     await _end(send)
 
 

@@ -12,19 +12,13 @@ from functools import cache
 from typing import Any
 
 import fastapi_poe as fp
+from fastapi_poe.types import BaseRequest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.types import Receive
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Place = tuple[int | str, ...]  # in a document: the keys and positions that lead there
-PoeRequest = (
-    fp.QueryRequest
-    | fp.SettingsRequest
-    | fp.ReportFeedbackRequest
-    | fp.ReportReactionRequest
-    | fp.ReportErrorRequest
-)
 
 LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
 # Lists and objects in each other; what Poe sends has about ten. Python's own limit differs from
@@ -32,7 +26,7 @@ LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
 DEEPEST = 100
 TOO_DEEP = f"the body is nested more than {DEEPEST} levels deep"
 MOST_NAMED = 5  # wrong fields in a reason
-MODELS: dict[str, type[PoeRequest]] = {
+MODELS: dict[str, type[BaseRequest]] = {
     "query": fp.QueryRequest,
     "settings": fp.SettingsRequest,
     "report_feedback": fp.ReportFeedbackRequest,
@@ -132,7 +126,7 @@ def _is_deeper(document: Any, limit: int) -> bool:
     return True
 
 
-def validate(document: dict[str, Any]) -> PoeRequest:
+def validate(document: dict[str, Any]) -> BaseRequest:
     """`document` as fastapi_poe's request; what is to be ignored is taken out of `document`.
 
     Raises 400 for what is wrong, and 200 where the whole request is to be ignored.

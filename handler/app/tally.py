@@ -21,9 +21,14 @@ def count(tally: Tally, event: Any) -> None:
     if not tally.events:
         tally.first_event = time.perf_counter()
     tally.events += 1
-    kind = event.event if isinstance(event, ServerSentEvent) else None
+    if not isinstance(event, ServerSentEvent):
+        return
+    kind, data = event.event, event.data
     if kind == "text" or kind == "replace_response":
-        tally.characters += _length(event.data)
+        if type(data) is str and len(data) > NO_TEXT and "\\" not in data:
+            tally.characters += len(data) - NO_TEXT  # without an escape it needs no parsing
+        else:
+            tally.characters += _length(data)
     elif kind == "error":
         tally.errors += 1
     elif kind == "done":
@@ -31,14 +36,10 @@ def count(tally: Tally, event: Any) -> None:
 
 
 def _length(data: Any) -> int:
-    """Characters of text in `{"text": "…"}`, without parsing what has no escape in it."""
-    if not isinstance(data, str):
-        return 0
-    if "\\" not in data:
-        return max(0, len(data) - NO_TEXT)
+    """Characters of text in the JSON object `data`."""
     try:
         return len(json.loads(data)["text"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return 0
 
 

@@ -29,8 +29,6 @@ MANGUM_CONFIG: LambdaConfig = {
     "text_mime_types": [],
     "exclude_headers": [],
 }
-
-
 DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
 
 
@@ -116,7 +114,10 @@ class Cycle:
         error = task.result()
         if error is not None:
             logger.error("the ASGI app failed", exc_info=error)
-            return _failure(error) if done else DEADLINE
+            if not done:
+                return DEADLINE
+            kind = type(error).__name__
+            return Failure(kind, f"the bot failed ({kind}): see the log", lines.stack_of(error))
         if self.state in (State.REQUEST, State.RESPONSE):
             logger.error("the ASGI app returned while its response was in %s", self.state.name)
             return Failure("IncompleteResponse", "the bot returned before its response was whole")
@@ -187,11 +188,6 @@ async def _result_of(app: Awaitable[None]) -> BaseException | None:
     except BaseException as error:
         return error
     return None
-
-
-def _failure(error: BaseException) -> Failure:
-    kind = type(error).__name__
-    return Failure(kind, f"the bot failed ({kind}): see the log", lines.stack_of(error))
 
 
 def _is_event_stream(message: Message) -> bool:

@@ -176,29 +176,6 @@ async def test_the_key_follows_its_own_member_though_another_has_the_same_value(
     assert await status(app, NEW) == 200
 
 
-class Stubborn(fp.PoeBot):
-    then = ""
-
-    async def get_response(self, request):
-        yield fp.PartialResponse(text="x")
-        try:
-            await asyncio.sleep(60)
-        finally:
-            if self.then == "raise":
-                raise ValueError
-            await asyncio.sleep(0.5)
-
-
-@pytest.mark.parametrize("then", ["raise", "linger"])
-async def test_a_late_answer_ends_with_one_error_and_done_whatever_the_bot_does(monkeypatch, then):
-    monkeypatch.setattr("handler.app.answer.query_seconds", lambda remaining: 0.1)
-    bot = Stubborn(access_key="k" * 32)
-    bot.then = then
-    text = (await post(App([bot]), query())).text
-    assert text.count("event: error") == text.count("event: done") == 1
-    assert "ran out of time" in text
-
-
 class NotAGenerator(fp.PoeBot):
     def handle_query(self, request, context):
         raise ValueError

@@ -11,6 +11,7 @@ import fastapi_poe as fp
 import pytest
 
 from handler.log import lines
+from handler.log.record import record_of
 from handler.runtime.context import Context
 from handler.runtime.lifespan import StartupFailed, lifespan
 from handler.runtime.loop import Loop
@@ -356,3 +357,21 @@ async def test_each_invocation_writes_one_line_with_its_request_id(capsys):
     assert all(line["outcome"] == "done" and line["level"] == "INFO" for line in written)
     assert len({line["requestId"] for line in written}) == 2
     assert written[0]["bytes"] == len(double.requests[0].body)
+
+
+async def test_an_invocations_line_says_what_the_app_put_into_its_record(capsys):
+    async def app(scope, receive, send):
+        record = record_of(scope)
+        record.type, record.secret_read_failures = "settings", 2
+        if scope["path"] == "/":
+            record.refused = True
+        await hello(scope, receive, send)
+
+    async with looping(app) as double:
+        await double.invoke(EVENT)
+        await double.invoke(function_url_event(path="/other"))
+        await asyncio.sleep(0.05)
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["outcome"] for line in written] == ["refused", "done"]
+    assert all(line["type"] == "settings" for line in written)
+    assert all(line["SecretReadFailures"] == 2 for line in written)

@@ -1,0 +1,56 @@
+"""A request's record: who makes it, and how an invocation's outcome is read from it."""
+
+import pytest
+
+from handler.log.metrics import Outcome
+from handler.log.record import NAME, Record, Tally, record_of
+from handler.runtime.cycle import DEADLINE
+from handler.runtime.report import outcome_of
+from handler.runtime.wire import Failure
+
+FAILURE = Failure("ValueError", "the bot failed")
+
+
+def test_the_loops_record_is_the_one_that_the_app_fills():
+    record = Record(cold_start=True)
+    assert record_of({"state": {NAME: record}}) is record
+
+
+@pytest.mark.parametrize("scope", [{}, {"state": {}}, {"state": {"the user's": "own"}}])
+def test_under_another_server_a_request_has_one_record_all_the_same(scope):
+    record = record_of(scope)
+    assert (record.type, record.tally, record.refused) == ("other", None, False)
+    assert record_of(scope) is record
+
+
+def test_two_requests_never_share_a_record():
+    assert record_of({"state": {}}) is not record_of({"state": {}})
+
+
+def record(*, refused=False, **tally):
+    """A record of an answer with `tally`, or of a request without an answer."""
+    made = Record()
+    made.refused = refused
+    if tally:
+        made.tally = Tally()
+        for name, value in tally.items():
+            setattr(made.tally, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("record", "failure", "outcome"),
+    [
+        (record(), None, Outcome.DONE),
+        (record(events=3), None, Outcome.DONE),
+        (record(refused=True), None, Outcome.REFUSED),
+        (record(errors=1), None, Outcome.BOT_ERROR),
+        (record(), FAILURE, Outcome.BOT_ERROR),
+        (record(refused=True), FAILURE, Outcome.BOT_ERROR),
+        (record(errors=1, late=True), None, Outcome.DEADLINE),
+        (record(), DEADLINE, Outcome.DEADLINE),
+    ],
+)
+def test_an_outcome_follows_from_record_and_failure(record, failure, outcome):
+    assert outcome_of(record, failure, delivered=True) is outcome
+    assert outcome_of(record, failure, delivered=False) is Outcome.RUNTIME_ERROR
