@@ -1,10 +1,16 @@
 # Every verb that a user needs; `make` alone prints them. Works with GNU make 3.81 (macOS).
 .DEFAULT_GOAL := help
 PYTHON_IN_VENV := .venv/bin/python
+# Some images set it to 1, and every start would compile every library.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help:  ## this list
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: new
+new: venv-uv  ## a folder for a bot of your own, with this host's commands: DIR=../my-bot
+	@exec $(PYTHON_IN_VENV) -m commands.new --dir '$(subst ','\'',$(DIR))' --caller '$(subst ','\'',$(CALLER))'
 
 .PHONY: run
 run: venv-run  ## the bot on a local Lambda, with all it needs [PORT=9000 BOT_FILE=examples/x.py MEMORY=512]
@@ -28,10 +34,11 @@ test-all: venv venv-node  ## all tests, the long soaks too [ARGS="-k soak"]
 	@exec $(PYTEST) $(ARGS)
 
 .PHONY: lint
-lint: venv  ## ruff and mypy
+lint: venv  ## ruff, mypy, and which folder may import which
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: lock
 lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [BOT_DIR=../my-bot UPGRADE=1 or a name]

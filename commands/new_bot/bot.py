@@ -1,0 +1,13 @@
+"""A Poe server bot. The last line names what is served: one bot, or a list of bots."""
+
+from collections.abc import AsyncIterable
+
+import fastapi_poe as fp
+
+
+class EchoBot(fp.PoeBot):
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterable[fp.PartialResponse]:
+        yield fp.PartialResponse(text=request.query[-1].content)
+
+
+bot = EchoBot()

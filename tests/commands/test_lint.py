@@ -1,0 +1,57 @@
+"""What `make lint` and `make test` look at: never at a user's bot, wherever it lies."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.toolchain.folders import ROOT
+from tests.support.bot_folder import write_folder
+
+# What is installed or built, the bot, and the tests: this one stands for them.
+LEFT_OUT = shutil.ignore_patterns(".*", "build", "node_modules", "cdk.out", "bot", "test_*.py")
+UGLY = {
+    "bot.py": "import os,nowhere\ndef f(:",
+    "conftest.py": "raise SystemExit('the bot was read')",
+    "tests/test_fail.py": "def test_it(): assert 0",
+    "handler/requirements.txt": "fastapi_poe==0.0.1",
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this one with bots that no tool likes."""
+    copy = tmp_path_factory.mktemp("a") / "checkout"
+    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+    shutil.copy(__file__, copy / "tests" / "commands")
+    if (ROOT / ".mypy_cache").exists():
+        # Or mypy takes half a minute.
+        shutil.copytree(ROOT / ".mypy_cache", copy / ".mypy_cache")
+    for place in ("bot", "another-bot"):
+        write_folder(copy / place, UGLY)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("mypy",),
+        ("pytest", "--collect-only"),
+    ],
+    ids=" ".join,
+)
+def test_an_ugly_bot_leaves_every_check_green(checkout: Path, command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=checkout, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_make_lint_runs_is_what_is_tried_here() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    tools = [line.split(" -m ")[1] for line in recipe.splitlines() if " -m " in line]
+    assert tools == ["ruff check", "ruff format --check", "mypy"]
