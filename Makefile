@@ -60,7 +60,7 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--custom-compile-command 'make lock-host' $(if $(UPGRADE),--upgrade)
 
 .PHONY: package
-package: venv-uv  ## what goes to Lambda, in build/ [PYTHON=3.13 ARCH=arm64 BOT_FILE=examples/x.py]
+package: venv-run  ## what goes to Lambda, in build/ [PYTHON=3.13 ARCH=arm64 BOT_FILE=examples/x.py]
 	@exec $(PYTHON_IN_VENV) -m commands.package $(if $(PYTHON),--python '$(PYTHON)') \
 		$(if $(ARCH),--arch '$(ARCH)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)')
 
