@@ -65,10 +65,9 @@ def _serve_with(
     environ: MutableMapping[str, str],
     secret: SecretReader | None,
 ) -> int:
-    # From here on it is the current loop, and the bot is imported before it runs: so a bot may
-    # call asyncio.run at import, or make tasks for the loop that serves it.
-    runner.get_loop()
     try:
+        # The runner's loop is the current one, and does not run yet: a bot may call asyncio.run at
+        # import, or make tasks for the loop that serves it.
         app = _import(environ, secret)
     except (Exception, SystemExit) as error:
         return runner.run(_report(address, error))

@@ -16,7 +16,8 @@ from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
 lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
-# The bot's at import, and then Mangum's: an `asyncio.run` of the bot's leaves none behind.
+# The current loop at import, for tasks of the bot's, is the one that Mangum runs: an `asyncio.run`
+# in between would leave none.
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 app = load(os.environ, SecretReader.started(os.environ))

@@ -47,7 +47,8 @@ class Lines:
         if record.get("level") == "FATAL" and not self._shows_failed_starts:
             return ""
         text = f"{record.get('level', '')} {record['message']}"
-        places = [place for place in record.get("stackTrace", []) if place.startswith("bot/")]
+        stack = record.get("stackTrace", [])
+        places = [place.removeprefix(_BOT) for place in stack if place.startswith(_BOT)]
         if "errorType" in record:
             text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
         return text
@@ -55,6 +56,7 @@ class Lines:
 
 # What the line about an invocation has; a bot's own lines may have some of it.
 _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
+_BOT = "bot/"  # where the bot's own files lie in the package
 _LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
 
 

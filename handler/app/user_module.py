@@ -1,6 +1,8 @@
 """The bot's own module, from the folder that its author wrote."""
 
+import concurrent.futures.thread  # noqa: F401
 import os
+import queue  # noqa: F401
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
@@ -17,8 +19,9 @@ def import_bot(folder: str) -> ModuleType:
     """Import `bot.py` of `folder`, which is the working directory and the first place to look for
     modules from then on, as in `python bot.py`.
 
-    What the host needs is imported before: a module of the bot's with the name of one of Python's
-    or of a library's reaches only what is imported later.
+    What the host needs is imported before, here what anyio and asyncio look for while they serve:
+    a module of the bot's with the name of one of Python's or of a library's hides it only from what
+    is imported later.
 
     Raises `BadBot` without a bot.py, and what the import raises.
     """

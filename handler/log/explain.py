@@ -33,12 +33,15 @@ def _names_a_value(error: BaseException) -> bool:
 
 
 def _advice(error: BaseException) -> str:
-    """For imports that were right in another place."""
+    """What to do about an import that fails, in the bot's folder."""
     if not isinstance(error, ImportError):
         return ""
-    if (error.name or "").startswith("handler."):
-        module = str(error.name).removeprefix("handler.")
-        return f": modules lie next to bot.py now, write `from {module} import …`"
+    host, _, module = (error.name or "").partition(".")
+    if host == "handler":
+        module = module or "prompts"
+        return f": modules lie next to bot.py, so write `{module}` for `handler.{module}`"
     if str(error).startswith("attempted relative import"):
-        return ": bot.py is in no package, write `from module import …` for `from .module import …`"
+        return ": bot.py isn't in a package, so write `from prompts import …` without the dot"
+    if isinstance(error, ModuleNotFoundError):
+        return ": a library has to be in requirements.txt, a module in the bot's folder"
     return ""

@@ -164,3 +164,13 @@ def test_a_log_group_that_is_gone_gives_one_clear_line(deployed: Stack) -> None:
     assert done.stderr.splitlines()[1:] == [
         f"error: there is no log group {deployed.log_group}: run `make deploy`"
     ]
+
+
+def test_of_an_error_the_bots_own_place_is_shown() -> None:
+    stack = ["handler/app/answer.py:9 in answer", "bot/words.py:3 in f", "httpx/_api.py:1 in get"]
+    line = {"level": "ERROR", "message": "it failed", "errorType": "KeyError", "stackTrace": stack}
+    shown: list[str] = []
+    Lines(shown.append)(json.dumps(line))
+    assert [text.partition("  ")[2] for text in shown] == [
+        "ERROR it failed – KeyError at words.py:3 in f"
+    ]

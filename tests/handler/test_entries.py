@@ -1,16 +1,14 @@
-"""The other two ways to serve the same bot: awslambdaric with plain Mangum, and uvicorn."""
+"""The three ways to serve one bot: the streaming loop, awslambdaric with plain Mangum, uvicorn."""
 
-import asyncio
 import json
-import socket
 import sys
 from pathlib import Path
 
-import fastapi_poe as fp
 import httpx
 import pytest
 
 from local.aws_lambda.service import FunctionConfig, LocalLambda
+from tests.support.entries import ENTRIES, ask, served_by
 from tests.support.package import KEY
 
 pytestmark = pytest.mark.anyio
@@ -32,60 +30,16 @@ def words_package(build_with_bot):
     return build_with_bot(BOT)
 
 
-async def conversation(url):
-    """What Poe would hear, and what somebody without the key would."""
-    query = fp.QueryRequest(
-        version="1.2",
-        type="query",
-        query=[fp.ProtocolMessage(role="user", content="three")],
-        user_id="u",
-        conversation_id="c",
-        message_id="m",
-    )
-    messages = fp.stream_request(query, "", KEY, base_url=url, num_tries=1)
-    text = "".join([message.text async for message in messages])
-    async with httpx.AsyncClient() as http:
-        settings = await http.post(
-            url,
-            json={"type": "settings", "version": "1.2"},
-            headers={"Authorization": f"Bearer {KEY}"},
-        )
-        refused = await http.post(url, json={"type": "settings", "version": "1.2"})
-    return text, settings.json()["response_version"], refused.status_code
-
-
-async def test_awslambdaric_serves_the_same_bot_through_mangum(words_package):
-    pytest.importorskip("awslambdaric", reason="awslambdaric has no wheel for this machine")
-    config = FunctionConfig(
-        words_package,
-        Path(sys.executable),
-        wrapper=None,
-        invoke_mode="BUFFERED",
-        environment={"POE_ACCESS_KEY": KEY},
-    )
-    async with LocalLambda(config, on_line=lambda line: None) as function:
+@pytest.mark.parametrize("entry", ENTRIES)
+async def test_each_serves_the_same_bot_to_those_with_its_key(words_package, entry):
+    settings = {"type": "settings", "version": "1.2"}
+    async with served_by(entry, words_package) as url, httpx.AsyncClient() as http:
         for _ in range(2):
-            assert await conversation(function.url) == ("one two three", 2, 401)
-
-
-async def test_uvicorn_serves_the_same_bot(words_package):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "handler.asgi:app", "--port", str(port)),
-        cwd=words_package,
-        env={"POE_ACCESS_KEY": KEY},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        while b"Uvicorn running" not in await asyncio.wait_for(process.stdout.readline(), 20):
-            pass
-        assert await conversation(f"http://127.0.0.1:{port}/") == ("one two three", 2, 401)
-    finally:
-        process.terminate()
-        await process.communicate()
+            assert await ask(url, "three") == "one two three"
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = await http.post(url, json=settings, headers=headers)
+        assert answer.json()["response_version"] == 2
+        assert (await http.post(url, json=settings)).status_code == 401
 
 
 async def test_a_buffered_function_behind_a_streaming_url_shows_why_both_switches_go_together(

@@ -1,0 +1,92 @@
+"""A package, served in each of its three ways."""
+
+import asyncio
+import importlib.util
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import fastapi_poe as fp
+import pytest
+
+from infra.toolchain.pythons import runtime_python
+from local.aws_lambda.service import FunctionConfig, LocalLambda
+from tests.support.package import KEY
+
+ENTRIES = [
+    "bootstrap",
+    pytest.param(
+        "awslambdaric",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("awslambdaric") is None,
+            reason="awslambdaric has no wheel for this machine",
+        ),
+    ),
+    "uvicorn",
+]
+
+
+@asynccontextmanager
+async def served_by(entry: str, package: Path) -> AsyncIterator[str]:
+    """Serve `package` by one of ENTRIES; gives its URL."""
+    if entry == "uvicorn":
+        async with _by_uvicorn(package) as url:
+            yield url
+        return
+    environment = {"POE_ACCESS_KEY": KEY}
+    config = (
+        FunctionConfig(package, runtime_python(), environment=environment)
+        if entry == "bootstrap"
+        else FunctionConfig(
+            package,
+            Path(sys.executable),
+            wrapper=None,
+            invoke_mode="BUFFERED",
+            environment=environment,
+        )
+    )
+    async with LocalLambda(config, on_line=lambda line: None) as function:
+        yield function.url
+
+
+@asynccontextmanager
+async def _by_uvicorn(package: Path) -> AsyncIterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        # Its own script: unlike `-m uvicorn`, it puts "" on sys.path.
+        *(Path(sys.executable).with_name("uvicorn"), "handler.asgi:app", "--port", str(port)),
+        cwd=package,
+        env={"POE_ACCESS_KEY": KEY},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout
+    try:
+        output = b""
+        while b"Uvicorn running" not in output:
+            line = await asyncio.wait_for(process.stdout.readline(), 20)
+            assert line, output.decode()
+            output += line
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+async def ask(url: str, text: str) -> str:
+    """What the bot at `url` answers to Poe."""
+    query = fp.QueryRequest(
+        version="1.2",
+        type="query",
+        query=[fp.ProtocolMessage(role="user", content=text)],
+        user_id="u",
+        conversation_id="c",
+        message_id="m",
+    )
+    messages = fp.stream_request(query, "", KEY, base_url=url, num_tries=1)
+    return "".join([message.text async for message in messages])
