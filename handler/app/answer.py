@@ -38,7 +38,7 @@ async def answer(
 
     `receive` still has the body to give, for a bot that looks at `context.http_request`. When the
     client goes away the bot is cancelled; when time runs out too, and then the answer ends as
-    Poe's protocol wants it. What was sent is counted in the request's record.
+    Poe's protocol asks for. What was sent is counted in the request's record.
     """
     request = Request(scope, receive)
     await request.body()
@@ -47,7 +47,7 @@ async def answer(
     end_late = partial(_end_late, bot, tally, send)
     with Lifeline(receive, send, query_seconds(_remaining(scope)), end_late) as lifeline:
         async for event, data in _events(bot, query, request):
-            if lifeline.stopped:  # what a bot says of its own cancellation isn't its answer
+            if lifeline.stopped:  # what a bot yields after that isn't its answer
                 break
             # Counted first: a cancellation while the other side is slow finds it on its way.
             count(tally, event)
@@ -78,7 +78,7 @@ async def _events(
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Whether this task was told to stop: a bot that awaits a cancelled task of its own raises
+    """Whether this task was cancelled: a bot that awaits a cancelled task of its own raises
     the same error."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

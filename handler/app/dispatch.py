@@ -29,7 +29,7 @@ class App:
         self._secret = secret
         for bot in bots:
             # On the object: fastapi_poe calls it there for every exception that a bot raises.
-            bot.error_event = _without_texts(bot.error_event)  # type: ignore[method-assign]
+            bot.error_event = _without_exception_text(bot.error_event)  # type: ignore[method-assign]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -43,7 +43,7 @@ class App:
             await _refuse(refusal, send)
 
     def _bot(self, scope: Scope) -> fp.PoeBot:
-        # Not left to FastAPI: its router knows more spellings of a path, and no guard.
+        # Not left to FastAPI, whose router takes more spellings of a path and has no guard.
         bot = self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
         if bot is None:
             raise Refusal(404, "no bot lives at this path")
@@ -82,7 +82,7 @@ class App:
     def _rest(self) -> FastAPI:
         """Built at its first use: a query, which is what most starts are for, never needs it."""
         with _no_settings_sync(self._bots.values()):
-            # No OpenAPI document: it would tell the world more than that a bot lives here.
+            # No OpenAPI document: strangers see that a bot lives here, and no more.
             return fp.make_app([*self._bots.values()], app=FastAPI(openapi_url=None))
 
 
@@ -103,16 +103,18 @@ def _no_settings_sync(bots: Sequence[fp.PoeBot] | Any) -> Iterator[None]:
             bot.bot_name = name
 
 
-def _without_texts(error_event: Callable[..., Any]) -> Callable[..., Any]:
-    """`PoeBot.error_event`, which tells Poe of an exception no more than what to look for in the
-    log: an exception's text can hold a key or another user's message."""
+def _without_exception_text(error_event: Callable[..., Any]) -> Callable[..., Any]:
+    """`PoeBot.error_event`, whose event has an exception's type and where to look in the log: the
+    exception's text can hold a key or another user's message."""
 
-    def without_texts(text: str | None = None, *, raw_response: object = None, **more: Any) -> Any:
+    def without_exception_text(
+        text: str | None = None, *, raw_response: object = None, **more: Any
+    ) -> Any:
         if isinstance(raw_response, BaseException):
             raw_response = f"{type(raw_response).__name__}, request {lines.request_id.get()}"
         return error_event(text, raw_response=raw_response, **more)
 
-    return without_texts
+    return without_exception_text
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

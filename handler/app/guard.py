@@ -62,13 +62,13 @@ def check_key(headers: RawHeaders, key: str) -> None:
     scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
     if scheme.lower() != b"bearer":
         raise Refusal(401, "an access key is needed: Authorization: Bearer <access key>")
-    # An empty key would let everybody in.
+    # An empty key would let everyone in.
     if not key or not hmac.compare_digest(credentials.strip(), key.encode()):
         raise Refusal(401, "the access key is wrong")
 
 
 async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
-    """The whole body. Raises 413 past `LARGEST_BODY`, 415 for another type than JSON."""
+    """The whole body. Raises 413 past `LARGEST_BODY`, 415 for a type other than JSON."""
     content_type = next((value for name, value in headers if name == b"content-type"), b"")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind and kind != b"application/json" and not kind.endswith(b"+json"):
@@ -108,7 +108,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is Python's, not JSON's")
+    raise ValueError(f"{name} isn't JSON")
 
 
 def _is_deeper(document: Any, limit: int) -> bool:

@@ -90,7 +90,7 @@ class Lifeline:
         self.stopped = why
         self._task.cancel()
         if why is Stop.LATE:
-            # A bot may clean up for long, or swallow its cancellation: nobody waits for it.
+            # The answer doesn't wait for a bot that cleans up for long, or swallows this.
             self._end_timer = self._loop.call_later(CLEAN_UP, self._start_ending)
 
     def _start_ending(self) -> None:

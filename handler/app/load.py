@@ -12,7 +12,7 @@ from handler.app.user_module import BadBot, import_bot
 from handler.log.places import BOT
 from handler.secret.cache import CachedSecret, Members
 from handler.secret.members import KEY, BadMember, check_key, parse_members
-from handler.secret.reader import ARN_VARIABLE, SecretUnreadable
+from handler.secret.reader import ARN_VARIABLE
 
 # A person's key, which fastapi_poe would take for an access key.
 POE_API_KEY = "POE_API_KEY"
@@ -52,7 +52,7 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
 
 
 def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
-    """The secret, read anew when it is old or a key does not match. Each bot whose key is one of
+    """The secret, read again when it is old or a key does not match. Each bot whose key is one of
     its members gets that member's new value."""
     names = {value.strip(): name for name, value in members.items()}
     names[members[KEY]] = KEY  # whichever other member equals it today
@@ -67,7 +67,7 @@ def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> Ca
         for bot, key in keys:
             bot.access_key = key
 
-    return CachedSecret(read, follow, telling=(BadMember, SecretUnreadable))
+    return CachedSecret(read, follow)
 
 
 def _members(text: str, secret: Secret) -> dict[str, str]:

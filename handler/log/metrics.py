@@ -104,7 +104,7 @@ class Reporter:
         }
 
     def _metrics(self, report: Report, now: float) -> dict[str, float]:
-        """Those of `UNITS` that have something to say."""
+        """Those of `UNITS` that aren't zero."""
         failed = report.outcome is Outcome.BOT_ERROR
         values = {
             "Answers": int(report.is_answer),

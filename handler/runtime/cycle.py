@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 BODYLESS_STATUS = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
 # Function URLs have been seen to hold a head, or a first small piece of body, until more follows;
-# Poe counts 5 s to the first byte. A comment is no event (HTML standard, 9.2.6).
+# Poe counts 5 s to the first byte. A comment isn't an event (HTML standard, 9.2.6).
 FIRST_COMMENT = b":\r\n\r\n"
 MANGUM_CONFIG: LambdaConfig = {
     "api_gateway_base_path": "/",
@@ -40,7 +40,7 @@ class State(enum.Enum):
     """How far the response is.
 
     * REQUEST: nothing is sent; a failure can still be reported as one.
-    * RESPONSE: the head is out; only trailers can tell of a failure.
+    * RESPONSE: the head is out; only trailers can report a failure.
     * DISCARD: a response without a body is out, whole; a body that the app still sends is dropped.
     * COMPLETE: the last byte is out; what fails now is logged.
     """

@@ -5,24 +5,24 @@ Constants and pure functions that import nothing, so that `app` and `secret` may
 Theory of operation
 ===================
 
-An invocation ends at one of three clocks. Lambda's deadline, D below, comes with each event; when
-it passes, Lambda kills the process, the client sees a cut response, and the next user waits for a
-cold start. Poe gives up 600 s after it asked. And Poe shows "bot is not responding" when nothing
-has arrived after 5 s. So everything ends itself earlier, the most graceful way first, and each way
-has time to work before the next one is tried:
+Two clocks run against an invocation. Poe gives up when the first byte takes 5 s, or the whole
+answer 600 s. Lambda's deadline, D below, comes with each event; when it passes, Lambda kills the
+process, the client sees a cut response, and the next user waits for a cold start. So everything
+ends itself earlier, the most graceful way first, and each way has time to work before the next one
+is tried:
 
-    D - 1.0 s   The bot of a query is cancelled (QUERY_MARGIN). So it is POE_LIMIT after the query
+    D - 1.0 s   The bot of a query is cancelled (QUERY_MARGIN). So it is POE_LIMIT after its answer
                 began, if that comes first.
     D - 0.9 s   The bot was slow to clean up, or swallowed its cancellation: its answer is ended
                 without it (CLEAN_UP). Either way Poe gets `error` and `done`, and the response is
                 whole. That took 5 to 9 ms with the CPU of 128 MB; the rest is for the network.
     D - 0.7 s   A request that is still running is cancelled by the loop (REQUEST_MARGIN): a
                 report, settings, a route of the user's own, or a query whose bot does not let go.
-                Without a response, Lambda is told of an error; a response that has begun is cut
-                with trailers.
+                Before a response, the invocation is reported as an error; a response that has
+                begun is cut, with trailers that report it.
     D - 0.4 s   The event loop is stuck, or the cancellation was swallowed: the watchdog, a thread,
-                tells Lambda the same and ends the process (WATCHDOG_MARGIN). That took up to
-                120 ms. Each of its steps on the network has LAST_WRITE.
+                reports the same and ends the process (WATCHDOG_MARGIN). That took up to 120 ms.
+                Each of its steps on the network has LAST_WRITE.
     D           Lambda kills the process.
 
 Before an answer begins, the secret may have to be read again: because it is old, or because the
@@ -30,9 +30,9 @@ request's key did not match. A user waits meanwhile, so it gets FRESH_READ, whic
 5 s for the network and the rest of the way; if it fails, the key that was known stays valid.
 
 A start has 10 s before Lambda begins it again. The secret is read while Python imports, three
-times at most. START_READ bounds all of that, even if a resolver hangs or a server drips: each
-attempt may stop at one step of READ_STEP, and 3 x 2.5 s and the pauses between are 8.0 s. What is
-left of the 10 s is for reporting the failure.
+times at most. START_READ bounds all of that, even if a resolver hangs or a server sends a byte a
+second: each attempt may hang at one step for READ_STEP, and 3 x 2.5 s and the pauses between are
+8.0 s. What is left of the 10 s is for reporting the failure.
 """
 
 # Counted back from Lambda's deadline, in seconds.

@@ -1,7 +1,7 @@
 """As much of an HTTP/1.1 client as the Runtime API takes: heads, and bodies however framed.
 
-By hand, although h11 is in the package: everybody waits for these bytes, at a start for the import
-and in an invocation for the parsing. Source: RFC 9112.
+By hand, although h11 is in the package: a user waits for it, at a start for the import and
+in an invocation for the parsing. Source: RFC 9112.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Malformed(ConnectionError):
-    """What came is no HTTP, so that nothing after it on this connection can be understood."""
+    """What came isn't HTTP, so that nothing after it on this connection can be understood."""
 
 
 class Reply(NamedTuple):
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
     def write_now(self, data: bytes) -> None:
         """Write from another thread, while the event loop is stuck; wait for the answer a moment.
 
-        Raises `OSError` where a frame is only half out: nothing can be told any more then.
+        Raises `OSError` where a frame is only half out: nothing can follow it then.
         """
         if self._transport.get_write_buffer_size():
             raise BlockingIOError("a frame is only half out")
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
             return await self._chunks()
         if "content-length" in headers:
             return await self._exactly(_length(headers["content-length"]))
-        while not self._lost:  # nothing but the connection's end tells the body's
+        while not self._lost:  # the body ends where the connection does
             await self._change()
         return await self._exactly(len(self._received))
 
@@ -136,9 +136,9 @@ class Connection(asyncio.Protocol):
         while size := _chunk_size(await self._until(b"\r\n")):
             body += await self._exactly(size)
             if await self._exactly(2) != b"\r\n":
-                raise Malformed("a chunk is longer than it says")
+                raise Malformed("a chunk is longer than its size")
         while await self._until(b"\r\n"):
-            pass  # trailers, which nobody asked for
+            pass  # trailers, which have no use here
         return bytes(body)
 
     async def _until(self, mark: bytes) -> bytes:
@@ -174,7 +174,7 @@ def _parse_head(head: bytes) -> tuple[int, int, dict[str, str]]:
     status_line = STATUS_LINE.fullmatch(first)
     fields = [FIELD_LINE.fullmatch(line) for line in rest]
     if status_line is None or None in fields:
-        raise Malformed("an answer's head is no HTTP")
+        raise Malformed("an answer's head isn't HTTP")
     headers = {
         field["name"].decode().lower(): field["value"].rstrip(b" \t").decode("latin-1")
         for field in fields
@@ -185,12 +185,12 @@ def _parse_head(head: bytes) -> tuple[int, int, dict[str, str]]:
 
 def _length(value: str) -> int:
     if not (value.isascii() and value.isdecimal()):
-        raise Malformed("an answer's Content-Length is no number")
+        raise Malformed("an answer's Content-Length isn't a number")
     return int(value)
 
 
 def _chunk_size(line: bytes) -> int:
     match = re.fullmatch(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?", line)
     if match is None:
-        raise Malformed("a chunk's size is no number")
+        raise Malformed("a chunk's size isn't a number")
     return int(match[1], 16)

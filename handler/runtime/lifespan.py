@@ -11,7 +11,7 @@ from handler.log.errors import StartError
 
 
 class StartupFailed(StartError):
-    """The app said that it cannot start."""
+    """The app answered that it can't start."""
 
 
 @asynccontextmanager
@@ -19,7 +19,7 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     """Start `app` up, and shut it down at the end; gives the state that its requests share.
 
     An app that raises or returns before its startup is complete does not support lifespans, which
-    is no error. Raises `StartupFailed` when it answers `lifespan.startup.failed`.
+    isn't an error. Raises `StartupFailed` when it answers `lifespan.startup.failed`.
     """
     state: dict[str, Any] = {}
     inbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -49,7 +49,7 @@ async def _exchange(
     both: set[asyncio.Future[Any]] = {task, answer}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if task.done() and not task.cancelled():
-        task.exception()  # taken note of: asyncio complains of exceptions that nobody saw
+        task.exception()  # retrieved: asyncio logs exceptions that never are
     if answer.done():
         return answer.result()
     answer.cancel()

@@ -1,7 +1,7 @@
 """The Runtime API's client: an invocation is answered on the connection that it came on.
 
-A streamed answer's connection is closed after it, as AWS wants it; the next one is opened when
-nobody waits. Source: AWS, "Using the Lambda runtime API for custom runtimes" and "Building a custom
+A streamed answer's connection is closed after it, as AWS asks for; the next one is opened while no
+user waits. Source: AWS, "Using the Lambda runtime API for custom runtimes" and "Building a custom
 runtime for AWS Lambda".
 """
 
@@ -18,12 +18,12 @@ from handler.runtime.wire import Failure, Headers, Invocation
 logger = logging.getLogger(__name__)
 
 ACCEPTED = 202
-# Seconds between the attempts at `next`; after the last one the process gives its place up.
+# Seconds between the attempts at `next`; after the last one the process is replaced.
 NEXT_RETRIES = (0.05, 0.2, 0.5, 1.0)
 
 
 class RuntimeAPIError(Exception):
-    """The Runtime API cannot be used any more: the process has to be replaced."""
+    """The Runtime API is unusable: the process has to be replaced."""
 
 
 class ResponseStream:
@@ -38,14 +38,14 @@ class ResponseStream:
         self.size = 0  # bytes of body so far, prelude included
 
     def write(self, data: bytes) -> None:
-        """`data` is not empty. Raises `ConnectionError` when nobody takes the answer any more."""
+        """`data` is not empty. Raises `ConnectionError` when the connection is lost."""
         self.size += len(data)
         frame = wire.encode_chunk(data)
         self._connection.write(self._with_head(frame) if self._head else frame)
 
     @property
     def paused(self) -> bool:
-        """Whether the other side lags behind, so that whoever writes has to `drain`."""
+        """Whether the other side lags behind, so that a writer has to `drain`."""
         return self._connection.paused
 
     async def drain(self) -> None:
@@ -88,19 +88,19 @@ class RuntimeAPI:
         self._idle: Connection | None = None  # nothing is under way on it
 
     async def next(self) -> Invocation:
-        """Block until there is an invocation. Raises `RuntimeAPIError` when none can be had."""
+        """Block until there is an invocation. Raises `RuntimeAPIError` if it keeps failing."""
         for delay in (*NEXT_RETRIES, None):
             try:
                 return await self._next()
             except (OSError, ValueError) as error:
                 logger.warning("`next` failed: %s", error)
                 if delay is None:
-                    raise RuntimeAPIError("`next` fails again and again") from error
+                    raise RuntimeAPIError("`next` keeps failing") from error
                 await asyncio.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
 
     async def _next(self) -> Invocation:
-        # No time limit: the environment may be frozen for as long as nobody calls.
+        # No time limit: the environment may be frozen until the next call.
         reply = await self._ask(self._request("GET", "invocation/next", []))
         if reply.status != 200:
             raise ValueError(f"status {reply.status}")
@@ -120,7 +120,7 @@ class RuntimeAPI:
         return ResponseStream(await self._connection(), request)
 
     async def respond(self, invocation: Invocation, document: object) -> bool:
-        """Answer with one JSON document, for a caller that is no Function URL."""
+        """Answer with one JSON document, for a caller that isn't a Function URL."""
         path = f"invocation/{invocation.request_id}/response"
         return await self._post(path, json.dumps(document).encode(), invocation.echo)
 
@@ -162,7 +162,7 @@ class RuntimeAPI:
         return encode_request(method, f"{self._base}/{path}", head, body)
 
     async def _connection(self) -> Connection:
-        """The idle one, for whoever asked; a new one where that was closed."""
+        """The idle one; a new one where that was closed."""
         idle, self._idle = self._idle, None
         if idle and idle.usable:
             return idle

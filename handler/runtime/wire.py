@@ -44,7 +44,7 @@ class NotAFunctionURLEvent(BadEvent):
 
 
 class Invocation(NamedTuple):
-    """What `next` hands out: the event's bytes and the headers beside them."""
+    """What `next` hands out: the event's bytes, and what its headers say."""
 
     request_id: str
     deadline_ms: int  # since the epoch
@@ -148,7 +148,7 @@ def parse_event(event: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise NotAFunctionURLEvent("the event is not JSON") from None
     if not _is_function_url_event(document):
-        raise NotAFunctionURLEvent("the event is no Function URL request (payload version 2.0)")
+        raise NotAFunctionURLEvent("the event is not a Function URL request (payload version 2.0)")
     # AWS always sends both; other senders leave them null, which Mangum takes for text.
     document["headers"] = document.get("headers") or {}
     document["rawQueryString"] = document.get("rawQueryString") or ""
@@ -168,7 +168,7 @@ def _is_function_url_event(document: Any) -> bool:
 
 
 def _check_base64(body: str) -> None:
-    # Mangum's decoder skips foreign characters, and hands the bot a body that nobody sent.
+    # Mangum's decoder skips foreign characters, so the bot would get another body than was sent.
     try:
         base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""The secret as it is now: a new key counts without a redeploy, and nobody can make us ask often.
+"""The secret as it is now: a new key is valid without a redeploy, and callers can't force reads.
 
 AWS's own caching clients keep a secret for 300 s; a key that does not match is the sign that it
 may have been rotated since.
@@ -9,17 +9,19 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from handler.log.errors import StartError
+
 logger = logging.getLogger(__name__)
 
 Members = Mapping[str, str]
 
 MAX_AGE = 300  # seconds
-PAUSE = 10  # seconds between two reads, whatever was asked for
+PAUSE = 10  # seconds at least between two reads
 
 
 class CachedSecret:
-    """`read` gets the secret's members anew, blocking; `follow` is told of them. Either may raise;
-    `telling` are the errors whose text may be logged.
+    """`read` gets the secret's current members, blocking; `follow` takes them over. Either may
+    raise; the text of a `StartError` is logged.
 
     Ages are by the wall clock: a monotonic one may stand still while the environment is frozen.
     """
@@ -28,10 +30,9 @@ class CachedSecret:
         self,
         read: Callable[[], Members],
         follow: Callable[[Members], None],
-        telling: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._read, self._follow, self._telling, self._clock = read, follow, telling, clock
+        self._read, self._follow, self._clock = read, follow, clock
         self._read_at = self._tried_at = clock()
         self._lock = asyncio.Lock()
         self._reads = 0  # that succeeded
@@ -43,12 +44,12 @@ class CachedSecret:
             await self.read_again()
 
     async def read_again(self) -> bool:
-        """Read the secret, unless somebody did within `PAUSE`. False when there is nothing new to
-        compare with; a read that fails leaves what was known."""
+        """Read the secret, unless another request did within `PAUSE`. False when there is nothing
+        new to compare with; a read that fails leaves what was known."""
         known = self._reads
         async with self._lock:
             if self._reads > known:
-                return True  # by somebody else, while this one waited
+                return True  # by another request, while this one waited
             if self._since(self._tried_at) < PAUSE:
                 return False
             return await self._try()
@@ -60,7 +61,7 @@ class CachedSecret:
             self._follow(members)
         except Exception as error:
             self.failures += 1
-            reason = str(error) if isinstance(error, self._telling) else type(error).__name__
+            reason = str(error) if isinstance(error, StartError) else type(error).__name__
             logger.error("the key that was known stays, since a fresh read failed: %s", reason)
             return False
         self._read_at = self._clock()
@@ -68,6 +69,6 @@ class CachedSecret:
         return True
 
     def _since(self, then: float) -> float:
-        # A clock that was set back makes everything old, not new for ever.
+        # A clock that was set back makes everything old; otherwise it would stay new.
         age = self._clock() - then
         return age if age >= 0 else float("inf")

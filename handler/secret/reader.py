@@ -34,7 +34,7 @@ CREDENTIALS_ERRORS = {
 
 
 class SecretUnreadable(StartError):
-    """The text says which secret, why, and which command mends it."""
+    """The text says which secret, why, and which command fixes it."""
 
 
 class _Retry(Exception):
@@ -116,11 +116,11 @@ def _prepare(arn: str, environ: Mapping[str, str]) -> Call:
 
 
 def _region(arn: str) -> str:
-    """The region that an ARN names; empty for a secret's name, which is in the function's own."""
+    """The region that an ARN names; empty for a secret's name: it is in the function's own."""
     if match := ARN.fullmatch(arn):
         return match["region"]
     if ":" in arn:  # no name has one
-        raise BadVariable("that is no ARN of a secret, see `make deploy`")
+        raise BadVariable("that isn't the ARN of a secret: run `make deploy`")
     return ""
 
 
@@ -140,7 +140,7 @@ def _secret_string(arn: str, status: int, body: bytes) -> str:
     if status == 200 and isinstance(answer, dict):
         text = answer.get("SecretString")
         if not isinstance(text, str):
-            raise SecretUnreadable(f"the secret {arn} holds no text: run `make set-key`")
+            raise SecretUnreadable(f"the secret {arn} has no text: run `make set-key`")
         return text
     kind = _error_kind(answer)
     if status in RETRIED_STATUS or kind in RETRIED_ERRORS:
@@ -149,7 +149,7 @@ def _secret_string(arn: str, status: int, body: bytes) -> str:
 
 
 def _error_kind(answer: Any) -> str:
-    """`X` of `{"__type": "namespace#X:more"}`: the one member of an answer that is repeated."""
+    """`X` of `{"__type": "namespace#X:more"}`: the only part of an answer that is quoted."""
     kind = answer.get("__type") if isinstance(answer, dict) else None
     match = isinstance(kind, str) and re.fullmatch(r"(?:[\w.]+#)?([A-Za-z]{1,60})(?::.*)?", kind)
     return match[1] if match else ""
@@ -174,6 +174,6 @@ def _explanation(arn: str, kind: str, status: int) -> str:
             )
         case _:
             return (
-                f"cannot read the secret {arn} ({kind or f'a strange status {status}'}): "
+                f"cannot read the secret {arn} ({kind or f'an unexpected status {status}'}): "
                 "check AWS_ENDPOINT_URL, run `make deploy`, then `make set-key`"
             )

@@ -21,12 +21,12 @@ from handler.runtime.deadlines import READ_STEP
 
 SERVICE = "secretsmanager"
 DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
-# Made by the package's build: certifi's authorities, a file for each.
+# Written by the package's build: certifi's authorities, a file for each.
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 
 
 class BadVariable(Exception):
-    """The text says which variable is missing or wrong, and not what it holds."""
+    """The text names the variable that is missing or wrong, without its value."""
 
 
 class Credentials(NamedTuple):
@@ -89,14 +89,14 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def _host(url: SplitResult) -> str:
-    """The Host header: no user, no port that goes without saying."""
+    """The Host header: without a user, and without a port that is the scheme's own."""
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
     usual = {"http": 80, "https": 443}[url.scheme]
     return host if url.port in (None, usual) else f"{host}:{url.port}"
 
 
 class Call(NamedTuple):
-    """One question, that can be asked again; the environment was looked at once."""
+    """One call, which can be made again; the environment is read once."""
 
     endpoint: SplitResult
     region: str
@@ -162,7 +162,7 @@ def _credentials(environ: Mapping[str, str]) -> Credentials:
     if not key_id or not secret:
         raise BadVariable("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
     if not _is_plain(key_id + secret + token):
-        raise BadVariable("AWS_ACCESS_KEY_ID, …SECRET… or …TOKEN has characters that none has")
+        raise BadVariable("AWS_ACCESS_KEY_ID, …SECRET… or …TOKEN has invalid characters")
     return Credentials(key_id, secret, token)
 
 
@@ -181,7 +181,7 @@ def _address(variable: str, url: str, *schemes: str) -> SplitResult:
             return address
     except ValueError:  # the port, or a bracket
         pass
-    raise BadVariable(f"{variable} is no {' or '.join(schemes)} address")
+    raise BadVariable(f"{variable} isn't an {' or '.join(schemes)} address")
 
 
 def _is_plain(text: str) -> bool:
@@ -192,19 +192,19 @@ def _is_plain(text: str) -> bool:
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     names = [name for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE") if environ.get(name)]
     if not names and CERTIFICATES.is_dir():
-        # A file is read and parsed whole, 15 ms; of a directory only the one that is asked for.
+        # A file is read and parsed whole, 15 ms; of a directory only the one that is needed.
         return ssl.create_default_context(capath=CERTIFICATES)
     bundle = environ[names[0]] if names else _public_authorities()
     try:
         return ssl.create_default_context(cafile=bundle)
     except OSError:
         raise BadVariable(
-            f"{names[0] if names else 'certifi'} names no file of certificates: {bundle}"
+            f"{names[0] if names else 'certifi'} isn't a file of certificates: {bundle}"
         ) from None
 
 
 def _public_authorities() -> str:
-    # Lambda's own OpenSSL may know none. Importing certifi, which httpx brings, costs 20 ms.
+    # Lambda's own OpenSSL may have none. Importing certifi, which httpx brings, costs 20 ms.
     spec = importlib.util.find_spec("certifi")
     if spec is None or spec.origin is None:
         raise BadVariable("the package certifi is missing, run `make deploy`")

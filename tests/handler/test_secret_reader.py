@@ -304,7 +304,7 @@ def test_a_secret_that_is_being_deleted_is_said_to_be(moto, secrets):
 
 def test_binary_data_is_no_text(moto, secrets):
     arn = secrets.create_secret(Name="binary", SecretBinary=b"k" * 32)["ARN"]
-    assert "holds no text: run `make set-key`" in refusal_of(arn, environ(moto))
+    assert "has no text: run `make set-key`" in refusal_of(arn, environ(moto))
 
 
 def test_the_current_value_is_read(moto, secrets):
@@ -361,14 +361,14 @@ def test_an_answer_that_is_not_secrets_managers_points_at_the_endpoint(body):
 )
 def test_an_answer_without_a_text_is_refused(body):
     with serving((200, json.dumps(body).encode())) as server:
-        assert "holds no text" in refusal_of(ARN, environ(server.url))
+        assert "has no text" in refusal_of(ARN, environ(server.url))
 
 
 @pytest.mark.parametrize("kind", [f"Foreign {TEXT}", 7, None, [TEXT], "x" * 500, ""])
 def test_nothing_of_a_strange_answer_is_repeated(kind):
     with serving((400, json.dumps({"__type": kind}).encode())) as server:
         text = refusal_of(ARN, environ(server.url))
-        assert "a strange status 400" in text
+        assert "an unexpected status 400" in text
 
 
 def test_an_unknown_error_is_named():
@@ -469,7 +469,7 @@ def test_an_unusable_bundle_is_named(tmp_path, content):
     if content is not None:
         bundle.write_bytes(content)
     text = refusal_of(ARN, environ("https://127.0.0.1", AWS_CA_BUNDLE=str(bundle)))
-    assert f"AWS_CA_BUNDLE names no file of certificates: {bundle}" in text
+    assert f"AWS_CA_BUNDLE isn't a file of certificates: {bundle}" in text
 
 
 def test_the_packages_directory_of_authorities_is_used_where_none_is_named(
@@ -526,13 +526,22 @@ def test_secrets_managers_own_endpoint_goes_before_the_general_one():
     [
         ({"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set"),
         ({"AWS_SECRET_ACCESS_KEY": " "}, "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set"),
-        ({"AWS_SESSION_TOKEN": f"{TOKEN}\r\nx: y"}, "has characters that none has"),
-        ({"AWS_SECRET_ACCESS_KEY": f"{KEY}é"}, "has characters that none has"),
-        ({"AWS_ENDPOINT_URL": f"ftp://{KEY}@host"}, "AWS_ENDPOINT_URL is no http or https address"),
-        ({"AWS_ENDPOINT_URL": "localhost:80"}, "AWS_ENDPOINT_URL is no http or https address"),
-        ({"AWS_ENDPOINT_URL": "http://host:http"}, "AWS_ENDPOINT_URL is no http or https address"),
-        ({"AWS_ENDPOINT_URL": "http://[::1"}, "AWS_ENDPOINT_URL is no http or https address"),
-        ({"AWS_ENDPOINT_URL": "http://host/a b"}, "AWS_ENDPOINT_URL is no http or https address"),
+        ({"AWS_SESSION_TOKEN": f"{TOKEN}\r\nx: y"}, "has invalid characters"),
+        ({"AWS_SECRET_ACCESS_KEY": f"{KEY}é"}, "has invalid characters"),
+        (
+            {"AWS_ENDPOINT_URL": f"ftp://{KEY}@host"},
+            "AWS_ENDPOINT_URL isn't an http or https address",
+        ),
+        ({"AWS_ENDPOINT_URL": "localhost:80"}, "AWS_ENDPOINT_URL isn't an http or https address"),
+        (
+            {"AWS_ENDPOINT_URL": "http://host:http"},
+            "AWS_ENDPOINT_URL isn't an http or https address",
+        ),
+        ({"AWS_ENDPOINT_URL": "http://[::1"}, "AWS_ENDPOINT_URL isn't an http or https address"),
+        (
+            {"AWS_ENDPOINT_URL": "http://host/a b"},
+            "AWS_ENDPOINT_URL isn't an http or https address",
+        ),
     ],
 )
 def test_a_missing_or_wrong_variable_is_named_and_not_shown(change, text):
@@ -553,7 +562,7 @@ def test_a_name_needs_the_functions_region():
 )
 def test_another_services_arn_is_refused(arn):
     text = refusal_of(arn, environ("http://127.0.0.1:1", AWS_REGION="eu-west-1"))
-    assert "no ARN of a secret" in text
+    assert "isn't the ARN of a secret" in text
 
 
 # In the background
