@@ -28,7 +28,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Send
@@ -180,10 +180,9 @@ class ChatPage:
         return JSONResponse({key: made[key] for key in ("url", "name", "content_type")})
 
     async def _attached(self, request: Request) -> Response:
-        path = self._store.find(**request.path_params)
-        if path is None:
-            raise HTTPException(404, "There is no such attachment.")
-        return FileResponse(path, headers=_FILE_HEADERS)
+        file = await self._store.download(request)
+        file.headers.update(_FILE_HEADERS)
+        return file
 
     async def _named_file(self, request: Request) -> Response:
         url = request.query_params.get("url", "")

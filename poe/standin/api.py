@@ -8,15 +8,14 @@ client turns into its clearest error.
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 import httpx
 from fastapi_poe.types import CostItem, QueryRequest
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import (
-    FileResponse,
     JSONResponse,
     PlainTextResponse,
     Response,
@@ -28,7 +27,7 @@ from poe.client.sse import encode_event
 from poe.standin.declared import BadSettings, BotSettings, DeclaredCalls, describe, parse_settings
 from poe.standin.models import ModelEvent, answer, error
 from poe.standin.record import BotCall, Cost, Keys, Record, Upload
-from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore, guess_type, parse_multipart
+from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore, guess_type
 
 MOST_MILLI_CENTS = 1_000_000
 """What the scripted user can pay at once: ten US dollars, in thousandths of a cent."""
@@ -71,7 +70,7 @@ class PoeApi:
             Route("/bot/cost/{query_id}/{action}", self._cost, methods=["POST"]),
             Route("/bot/{bot}", self._bot, methods=["POST"]),
             Route("/poe_api/file_upload_3RD_PARTY_POST", self._upload, methods=["POST"]),
-            Route("/poe_api/attachments/{identifier}/{name}", self._download),
+            Route("/poe_api/attachments/{identifier}/{name}", self._store.download),
         ]
 
     # Calls to other bots
@@ -223,18 +222,15 @@ class PoeApi:
 
     async def _uploaded_file(self, request: Request) -> tuple[str, bytes]:
         """Name and content of the file, sent itself or by its URL; ValueError if neither."""
-        content_type, body = request.headers.get("content-type", ""), await request.body()
-        if content_type.startswith("multipart/form-data"):
-            for part in parse_multipart(content_type, body):
-                if part.name == "file" and part.filename:
-                    return part.filename, part.content
-            raise ValueError("the form has no part named file")
-        form = parse_qs(body.decode("utf-8", "replace"))
-        if "download_url" not in form:
-            raise ValueError("neither a file nor a download_url was sent")
-        url = httpx.URL(form["download_url"][0])
-        name = form.get("download_filename", [url.path.rpartition("/")[2] or "downloaded_file"])
-        return name[0], await self._fetch(url)
+        async with request.form() as form:
+            file = form.get("file")
+            if isinstance(file, UploadFile):
+                return file.filename or "file", await file.read()
+            if "download_url" not in form:
+                raise ValueError("neither a file nor a download_url was sent")
+            url = httpx.URL(str(form["download_url"]))
+            name = form.get("download_filename") or url.path.rpartition("/")[2]
+            return str(name or "downloaded_file"), await self._fetch(url)
 
     async def _fetch(self, url: httpx.URL) -> bytes:
         """A file from the web, or one that was uploaded here before."""
@@ -245,12 +241,6 @@ class PoeApi:
         reply = await self._client.get(url, timeout=_DOWNLOAD_SECONDS, follow_redirects=True)
         reply.raise_for_status()
         return reply.content
-
-    async def _download(self, request: Request) -> Response:
-        path = self._store.find(**request.path_params)
-        if path is None:
-            return PlainTextResponse("There is no such attachment.", 404)
-        return FileResponse(path, media_type=guess_type(path.name))
 
 
 def _streamed(body: AsyncIterator[bytes], status: int = 200) -> Response:

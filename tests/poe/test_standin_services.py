@@ -1,4 +1,4 @@
-"""What Poe offers beside calls to bots: settings, attachments, costs – by fastapi_poe's client."""
+"""What Poe offers in addition to calls to bots: settings, attachments, costs – by fastapi_poe's client."""
 
 import asyncio
 import io
@@ -12,7 +12,7 @@ import pytest
 from fastapi_poe.client import AttachmentUploadError, BotError
 
 from poe.standin.standin import PoeStandIn
-from poe.standin.uploads import FormPart, parse_multipart, served_files
+from poe.standin.uploads import served_files
 
 KEY = "k" * 32
 
@@ -153,19 +153,40 @@ async def test_costs_are_granted_up_to_what_the_user_has(poe: PoeStandIn) -> Non
     ]
 
 
-def test_a_form_is_parsed_by_its_boundary() -> None:
-    body = (
-        b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
-        b'--B\r\nContent-Disposition: form-data; name="file"; filename="f.bin"\r\n'
-        b"Content-Type: x/y\r\n\r\n\r\n--\r\n\x00\r\n--B--\r\n"
-    )
-    assert parse_multipart("multipart/form-data; boundary=B", body) == [
-        FormPart("a", None, b"1"),
-        FormPart("file", "f.bin", b"\r\n--\r\n\x00"),
-    ]
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("multipart/form-data", b"--B\r\n\r\n--B--\r\n", "boundary"),
+        ("multipart/form-data; boundary=C", b"--B\r\n\r\n--B--\r\n", "Invalid multipart"),
+        ("multipart/form-data; boundary=B", b"--B--\r\n", "neither a file nor a download_url"),
+        ("application/x-www-form-urlencoded", b"file=x", "neither a file nor a download_url"),
+        ("text/plain", b"x", "neither a file nor a download_url"),
+    ],
+)
+async def test_an_upload_without_a_file_is_refused(
+    poe: PoeStandIn, kind: str, body: bytes, reason: str
+) -> None:
+    url = "https://www.quora.com/poe_api/file_upload_3RD_PARTY_POST"
+    async with httpx.AsyncClient() as http:
+        reply = await http.post(
+            url, content=body, headers={"Authorization": KEY, "Content-Type": kind}
+        )
+    assert reply.status_code == 400
+    assert reason in reply.text
+    assert not poe.record.uploads
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=C"])
-def test_a_form_that_is_none_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="boundary"):
-        parse_multipart(kind, b"--B\r\n\r\n--B--\r\n")
+def test_attached_files_are_served_while_nobody_runs_a_loop(tmp_path: Path) -> None:
+    """As `make chat` waits for its user's next message."""
+    (tmp_path / "a b.txt").write_text("words")
+    with served_files([tmp_path / "a b.txt"]) as [attachment]:
+        assert attachment["parsed_content"] == "words"
+        assert attachment["name"] == "a b.txt"
+        assert httpx.get(attachment["url"], trust_env=False).text == "words"
+        guessed = attachment["url"].replace(attachment["url"].split("/")[3], "0" * 32)
+        assert httpx.get(guessed, trust_env=False).status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(attachment["url"], trust_env=False)
+    with pytest.raises(FileNotFoundError), served_files([tmp_path / "missing"]):
+        pass
