@@ -1,5 +1,6 @@
 """The bot's libraries for a target: installed by uv, trimmed, compiled, and kept for next time."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from infra.package import certificates
 from infra.package.lock import Lock
-from infra.package.lock_file import entries, is_git, options
+from infra.package.lock_file import entries, is_git
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
 from infra.toolchain.pythons import environment_for_tools, find_python, this_version
@@ -75,15 +76,15 @@ def run_uv(lock: Lock, target: Target, folder: Path) -> None:
     """Install the pinned libraries for `target` into `folder`. Raises PackageError."""
     text = lock.file.read_text("utf-8")
     # A commit is its own hash; uv wants another of everything that it installs by hash.
-    links = "".join(entry for entry in entries(text).values() if is_git(entry))
-    hashed = "".join(entry for entry in entries(text).values() if not is_git(entry))
+    links = [entry for entry in entries(text).values() if is_git(entry)]
+    hashed = functools.reduce(lambda rest, link: rest.replace(link, ""), links, text)
     install = install_command(target.python, target.platform, folder)
     install += [argument for name in lock.built_here for argument in ("--no-binary", name)]
-    for requirements, hashes in ((hashed, ["--require-hashes"]), (links, [])):
+    for requirements, hashes in ((hashed, ["--require-hashes"]), ("".join(links), [])):
         if not requirements:
             continue
         done = subprocess.run(
-            [*install, *hashes], input=options(text) + requirements, text=True,
+            [*install, *hashes], input=requirements, text=True,
             env=environment_for_builds(), stderr=subprocess.PIPE,
         )  # fmt: skip
         if done.returncode:

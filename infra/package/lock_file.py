@@ -10,7 +10,12 @@ from pathlib import Path
 OLDEST_PYTHON = "3.11"  # that a lock is for
 
 _FIELD = re.compile(r"# (requirements|host|built here): (.*)")
-_ENTRY = re.compile(r"^([a-z0-9][a-z0-9-]*)(?:==| @ )(\S+).*\n(?:[ \t]+\S.*\n)*", re.MULTILINE)
+# As uv writes it. A damaged entry is none: uv refuses it at the installation.
+_ENTRY = re.compile(
+    r"^([a-z0-9][a-z0-9-]*)(?:==| @ )(\S+)[^\\\n]*(?: \\\n[ \t]+--hash=\w+:[0-9a-f]{32,})*\n"
+    r"(?:[ \t]+#.*\n)*",
+    re.MULTILINE,
+)
 _GIT = re.compile(r"^[a-z0-9-]+ @ git\+\S+@[0-9a-f]{40}(?![0-9a-f])", re.MULTILINE)
 _CONFLICT = "<<<<<<<"
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +88,7 @@ def _write(text: str, places: Sequence[Path]) -> Path:
 
 def _write_whole(file: Path, text: str) -> None:
     """Others see the old file or the new one, whatever ends this process. Raises OSError."""
-    aside = file.with_name(f".{file.name}-{os.getpid()}")
+    aside = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         aside.write_text(text, "utf-8")

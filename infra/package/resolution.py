@@ -12,14 +12,19 @@ from infra.package.target import PackageError, configured_python
 from infra.toolchain.uv import environment_for_builds, find_uv
 
 _UNREACHABLE = re.compile(r"error sending request|dns error|Request failed after|network was disab")
-_NEWER_PYTHON = re.compile(r"requested Python version|`requires-python` value")
-_NOISE = re.compile(r"^ *(error: No solution found.*|error: |cause: |hint: )")
+_NEWER_PYTHON = re.compile(r"requested Python version|requires-python|requires Python")
+_HEADING = re.compile(r"^(error|cause|hint): ")
+_NOISE = re.compile(
+    r"No solution found|The build backend returned|Call to `|\[std|Traceback|File \"|Using CPython"
+    r"|Build failures usually"
+)
 _MOST_LINES = 6
 # What to do, by what uv's words contain.
 _ADVICE = {
-    "was not found in the package registry": "Is the name spelled right?",
+    "was not found in the": "Is the name spelled right?",
     "there is no version of": "Does that version exist?",
     "Couldn't parse": "Each line is a name, with or without versions.",
+    "Failed to build": "A library without a wheel can't be built: try a newer one, or another.",
     "Git operation failed": "Is the link right, and may git on this machine read it?",
     "": "Loosen one of these requirements.",
 }
@@ -92,14 +97,15 @@ def explained(what: str, stderr: str) -> PackageError:
             f"{what} can't be locked without a network: the index of packages can't be reached"
         )
     advice = next(advice for words, advice in _ADVICE.items() if words in stderr)
-    return PackageError(f"{what} can't be locked. {advice} uv says:\n{useful_lines(stderr)}")
+    told = "\n".join(f"  {line}" for line in telling_lines(stderr)[:_MOST_LINES])
+    return PackageError(f"{what} can't be locked. {advice} uv says:\n{told}")
 
 
 def is_unreachable(stderr: str) -> bool:
     return bool(_UNREACHABLE.search(stderr))
 
 
-def useful_lines(stderr: str) -> str:
-    """The first lines of uv's words, indented, without its headings."""
-    lines = [_NOISE.sub("", line).strip() for line in stderr.splitlines()]
-    return "\n".join(f"  {line}" for line in [line for line in lines if line][:_MOST_LINES])
+def telling_lines(stderr: str) -> list[str]:
+    """uv's words without their headings, and without lines that say nothing about the cause."""
+    lines = [_HEADING.sub("", line.strip()) for line in stderr.splitlines()]
+    return [line for line in lines if line and not _NOISE.match(line)]

@@ -30,11 +30,13 @@ def environment_for_builds() -> dict[str, str]:
     Without what would change how Python behaves, and without keys, tokens and secrets, but for
     those of the user's own package index.
     """
-    return {
+    kept = {
         name: value
         for name, value in environment_for_tools().items()
         if name.startswith("UV_INDEX_") or not _SECRET.search(name)
     }
+    # uv breaks its lines at a terminal's width; the messages are searched for words.
+    return kept | {"COLUMNS": "10000"}
 
 
 def install_command(python: str, platform: str, folder: Path) -> list[str]:

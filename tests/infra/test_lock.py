@@ -1,0 +1,448 @@
+"""A bot's lock: when it is made, what is in it, and what is said where it can't be made."""
+
+import os
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import infra.package.new_lock
+import infra.toolchain.uv
+from infra.package.bot_folder import BotFolder
+from infra.package.libraries import install_libraries
+from infra.package.lock import Lock, locked
+from infra.package.lock_file import entries, read_head, versions
+from infra.package.target import PackageError, Target, configured_python
+from tests.support.bot_folder import write_folder
+from tests.support.wheelhouse import Wheelhouse, source_files
+
+METADATA = """
+[[dependency-metadata]]
+name = "fastapi-poe"
+version = "{version}"
+requires-dist = ["starlette"]
+"""
+# For Lambda's two processors.
+LINUX = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+class Place:
+    """A bot's folder, a host that pins fastapi_poe, and the packages that there are."""
+
+    def __init__(self, folder: Path, house: Wheelhouse) -> None:
+        self.house = house
+        self.bot = BotFolder(folder / "my bot")
+        self.host = folder / "host"
+        self.locks = folder / "locks"
+        self.said: list[str] = []
+        write_folder(self.bot.path, {"bot.py": "bot = None\n"})
+        self.pin("0.0.83", "1.0")
+
+    def pin(self, version: str, starlette: str) -> None:
+        """The host's own version of fastapi_poe, and of starlette, which it was tested with."""
+        tested = "".join(
+            f"{name}=={number} \\\n    --hash=sha256:{self.house.digest(name, number)}\n"
+            for name, number in (("fastapi-poe", version), ("starlette", starlette))
+        )
+        files = {
+            "requirements.in": f"# own\nfastapi_poe=={version}\n",
+            "requirements.txt": tested,
+            "uv.toml": METADATA.format(version=version),
+        }
+        write_folder(self.host, files)
+
+    def requires(self, *lines: str) -> None:
+        write_folder(self.bot.path, {"requirements.txt": "".join(f"{line}\n" for line in lines)})
+
+    def lock(self, *, again: bool = False, upgrade: str | None = None) -> Lock:
+        return locked(
+            self.bot, again=again, upgrade=upgrade, say=self.said.append, host=self.host,
+            locks=self.locks,
+        )  # fmt: skip
+
+    def versions(self, *, again: bool = False, upgrade: str | None = None) -> dict[str, str]:
+        return versions(self.lock(again=again, upgrade=upgrade).file.read_text())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    house = Wheelhouse(tmp_path / "house")
+    house.use(monkeypatch)
+    for version in ("0.0.83", "0.0.84"):
+        house.wheel("fastapi-poe", version, ["starlette", "uvicorn"])
+    for version in ("1.0", "1.1", "1.2"):
+        house.wheel("starlette", version)
+    house.wheel("uvicorn", requires=["click"])
+    house.wheel("click")
+    house.wheel("words")
+    return Place(tmp_path, house)
+
+
+def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra.toolchain.uv, "find_uv", lambda: "/nowhere/uv")
+    monkeypatch.setattr(infra.package.resolution, "find_uv", lambda: "/nowhere/uv")
+
+
+def test_a_lock_holds_what_the_bot_requires_and_the_hosts_pins_with_their_hashes(
+    place: Place,
+) -> None:
+    place.requires("words")
+    lock = place.lock()
+    assert lock == Lock(place.bot.path / "requirements.lock")
+    text = lock.file.read_text()
+    # The newest starlette is 1.2; the host was tested with 1.0.
+    assert versions(text) == {"fastapi-poe": "0.0.83", "starlette": "1.0", "words": "1.0"}
+    for name, version in versions(text).items():
+        assert f"--hash=sha256:{place.house.digest(name, version)}" in entries(text)[name]
+    assert place.said == [f"Locked 3 libraries: {os.path.relpath(lock.file)}"] or len(
+        os.path.relpath(lock.file)
+    ) > len(str(lock.file))
+
+
+def test_a_bot_that_requires_nothing_has_the_hosts_lock_and_gets_no_file(place: Place) -> None:
+    place.requires("# nothing")
+    assert place.lock(again=True) == Lock(place.host / "requirements.txt")
+    assert {path.name for path in place.bot.path.iterdir()} == {"bot.py", "requirements.txt"}
+
+
+def test_an_unchanged_lock_is_read_without_uv_and_without_a_word(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.house.sources("tongue")
+    place.requires("words", "tongue")
+    made, said = place.lock(), list(place.said)
+    assert made.built_here == ("tongue",)
+    without_uv(monkeypatch)
+    place.requires("# a comment", "words  # another", "", "tongue")
+    assert place.lock() == made
+    assert place.said == said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.requires("-r base.txt", "click"),
+        lambda place: write_folder(place.bot.path, {"base.txt": "words\nclick\n"}),
+        lambda place: write_folder(place.bot.path, {"limits.txt": "words<3\n"}),
+        lambda place: place.pin("0.0.84", "1.0"),
+        lambda place: write_folder(place.host, {"uv.toml": METADATA.format(version="0.0.9")}),
+    ],
+    ids=["requirements", "included file", "constraints", "host's pins", "host's metadata"],
+)
+def test_a_lock_is_made_again_when_what_it_is_made_from_changed(
+    place: Place, change: Callable[[Place], object]
+) -> None:
+    write_folder(place.bot.path, {"base.txt": "words\n", "limits.txt": "words<2\n"})
+    place.requires("-r base.txt", "-c limits.txt")
+    place.lock()
+    assert len(place.said) == 1
+    change(place)
+    place.lock()
+    assert len(place.said) == 2
+
+
+def test_versions_stay_until_an_upgrade_is_asked_for(place: Place) -> None:
+    place.requires("words", "click")
+    place.lock()
+    for name in ("words", "click"):
+        place.house.wheel(name, "2.0")
+    assert place.versions(again=True) | {"starlette": "1.0"} == place.versions()
+    assert place.versions()["words"] == "1.0"
+    assert place.versions(upgrade="Words")["words"] == "2.0"
+    assert place.versions()["click"] == "1.0"
+    newest = place.versions(upgrade="1")
+    assert (newest["click"], newest["starlette"]) == ("2.0", "1.2")
+
+
+def test_new_pins_of_the_host_bring_the_versions_that_they_were_tested_with(place: Place) -> None:
+    place.requires("words")
+    assert place.versions(upgrade="starlette")["starlette"] == "1.2"
+    place.requires("words", "click")
+    assert place.versions()["starlette"] == "1.2"
+    place.pin("0.0.84", "1.1")
+    found = place.versions()
+    assert (found["fastapi-poe"], found["starlette"]) == ("0.0.84", "1.1")
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "complaint"),
+    [
+        ("flask", "UPGRADE=flask: the lock has no such library"),
+        ("fastapi_poe", "UPGRADE=fastapi-poe: the host pins it: update the host's checkout"),
+    ],
+)
+def test_an_upgrade_of_what_is_not_the_bots_is_refused(
+    place: Place, upgrade: str, complaint: str
+) -> None:
+    place.requires("words")
+    with pytest.raises(PackageError, match=complaint):
+        place.lock(upgrade=upgrade)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fastapi_poe==0.0.36", ["requirements.txt asks for fastapi_poe ==0.0.36: the host's own"]),
+        ("Fastapi-POE<0.0.50", ["requirements.txt asks for Fastapi-POE <0.0.50: the host's own"]),
+        ("fastapi_poe>=0.0.40", []),
+        ("fastapi_poe", []),
+    ],
+)
+def test_another_fastapi_poe_gives_one_line_and_the_hosts(
+    place: Place, line: str, said: list[str]
+) -> None:
+    place.requires(line)
+    assert place.versions()["fastapi-poe"] == "0.0.83"
+    assert [each[: len(line)] for each in said] == [each[: len(line)] for each in place.said[:-1]]
+    assert all(each.endswith(" 0.0.83 is used") for each in place.said[:-1])
+
+
+def test_uvicorn_ships_where_the_bot_or_one_of_its_libraries_wants_it(place: Place) -> None:
+    place.house.wheel("server", requires=["uvicorn"])
+    place.requires("server")
+    assert {"uvicorn", "click"} <= place.versions().keys()
+
+
+def test_a_lock_is_for_every_python_unless_the_requirements_need_a_newer_one(place: Place) -> None:
+    place.house.wheel("words", "3.0", ["python>=3.12"])
+    place.requires("words")
+    assert "python_full_version < '3.12'" in place.lock().file.read_text()
+    place.requires("words==3.0")
+    assert place.versions()["words"] == "3.0"
+    assert "for Python 3.12 or newer" in place.said[-1]
+
+
+def test_a_lock_in_the_middle_of_a_merge_is_made_again_with_its_versions(place: Place) -> None:
+    place.requires("words", "click")
+    file = place.lock().file
+    file.write_text(f"{file.read_text()}<<<<<<< ours\nwords==9\n=======\n>>>>>>> theirs\n")
+    place.house.wheel("click", "2.0")
+    assert place.versions()["click"] == "1.0"
+    assert "<<<" not in file.read_text()
+
+
+def test_a_folder_that_cannot_be_written_has_its_lock_elsewhere_and_that_is_said(
+    place: Place,
+) -> None:
+    # Root may write anywhere, but not over a folder.
+    (place.bot.path / "requirements.lock").mkdir()
+    place.requires("words")
+    lock = place.lock()
+    assert lock.file.parent.parent == place.locks
+    assert re.fullmatch(r"my bot-[0-9a-f]{8}", lock.file.parent.name)
+    assert f": {lock.file} ({place.bot.path} can't be written)" in place.said[-1].replace(
+        os.path.relpath(lock.file), str(lock.file)
+    )
+    assert place.lock() == lock
+    assert len(place.said) == 1
+
+
+def test_an_interrupted_lock_leaves_the_one_that_was_there_and_nothing_else(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.requires("words")
+    before = place.lock().file.read_bytes()
+    names = {path.name for path in place.bot.path.iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    place.requires("words", "click")
+    with pytest.raises(KeyboardInterrupt):
+        place.lock()
+    assert (place.bot.path / "requirements.lock").read_bytes() == before
+    assert {path.name for path in place.bot.path.iterdir()} == names
+
+
+def test_two_at_once_write_one_whole_lock(place: Place) -> None:
+    place.requires("words", "click")
+    threads = [threading.Thread(target=place.lock) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = place.lock()
+    assert versions(found.file.read_text()).keys() == {"click", "fastapi-poe", "starlette", "words"}
+    assert len(place.said) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["wrods"], ["Is the name spelled right?", "wrods was not found"]),
+        (["words==7"], ["Does that version exist?", "no version of words==7"]),
+        (["words>1", "words<1"], ["Loosen one of these requirements.", "words"]),
+        (["words words"], ["Each line is a name", "words words"]),
+    ],
+)
+def test_what_cannot_be_solved_is_said_in_few_lines(
+    place: Place, lines: list[str], said: list[str]
+) -> None:
+    place.requires(*lines)
+    with pytest.raises(PackageError) as refused:
+        place.lock()
+    text = str(refused.value)
+    assert text.startswith("requirements.txt can't be locked. ")
+    assert all(words in text for words in said)
+    assert len(text.splitlines()) < 8
+    assert not (place.bot.path / "requirements.lock").exists()
+
+
+def test_changed_requirements_without_a_network_give_one_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed_port = server.getsockname()[1]
+    settings = Path(os.environ["XDG_CONFIG_HOME"], "uv/uv.toml")
+    settings.write_text("")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{closed_port}/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    place.requires("words")
+    with pytest.raises(PackageError) as refused:
+        place.lock()
+    assert str(refused.value) == (
+        "requirements.txt can't be locked without a network: the index of packages can't be reached"
+    )
+
+
+def test_an_index_of_the_requirements_is_used_for_the_installation_too(
+    place: Place, tmp_path: Path
+) -> None:
+    other = Wheelhouse(tmp_path / "other")
+    other.wheel("private")
+    handler = partial(QuietHandler, directory=str(other.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            place.requires(f"--find-links http://127.0.0.1:{server.server_port}/", "private")
+            lock = place.lock()
+            assert "private" in versions(lock.file.read_text())
+            libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (libraries / "private.py").exists()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_pure_python_without_a_wheel_is_built_and_installed(place: Place, tmp_path: Path) -> None:
+    place.house.sources("tongue")
+    place.requires("tongue", "words")
+    lock = place.lock()
+    head = read_head(lock.file)
+    assert head
+    assert head.built_here == lock.built_here == ("tongue",)
+    libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
+    assert (libraries / "tongue.py").exists()
+
+
+def test_a_library_that_the_lock_does_not_name_is_never_built(place: Place, tmp_path: Path) -> None:
+    place.house.sources("tongue")
+    place.requires("tongue")
+    unnamed = Lock(place.lock().file)
+    with pytest.raises(PackageError, match="tongue"):
+        install_libraries(unnamed, Target.here(), tmp_path / "cache")
+
+
+def test_a_build_sees_no_secret_of_the_environment(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("AWS_PROFILE", "OPENAI_API_KEY", "GH_TOKEN", "MY_SECRET", "PASSWORD", "PYTHONPATH")
+    for name in names:
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("PLAIN", "1")
+    place.house.sources("tongue")
+    place.requires("tongue")
+    libraries = install_libraries(place.lock(), Target.here(), tmp_path / "cache")
+    seen = (libraries / "tongue.py").read_text()
+    assert "PLAIN" in seen
+    assert not any(name in seen for name in names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("compiled", "and it has compiled parts"), ("broken", "building it fails (fatal error: popp")],
+)
+def test_what_has_to_be_compiled_is_refused_by_name(place: Place, kind: str, why: str) -> None:
+    place.house.sources("fast", kind=kind)
+    place.requires("fast")
+    with pytest.raises(PackageError) as refused:
+        place.lock()
+    text = str(refused.value)
+    python = configured_python()
+    assert text.startswith(f"fast 1.0 has no wheel for Python {python} on Linux (arm64, x86_64), ")
+    assert why in text
+    assert text.endswith("Try a newer version, or another library.")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("tag", "advice"),
+    [
+        ("cp311-cp311-manylinux_2_28_aarch64", "Its wheels are for cp311: try a newer version."),
+        ("cp313-cp313-win_amd64", "Its wheels are for other systems: mark it `; sys_platform != "),
+    ],
+)
+def test_wheels_for_others_say_what_to_try(place: Place, tag: str, advice: str) -> None:
+    place.house.wheel("fast", tag=tag)
+    place.requires("fast")
+    with pytest.raises(PackageError, match=re.escape(advice)):
+        place.lock()
+
+
+def test_what_only_one_processor_can_have_is_locked_with_a_warning(
+    place: Place, tmp_path: Path
+) -> None:
+    python = "cp" + configured_python().replace(".", "")
+    place.house.wheel("fast", tag=f"{python}-{python}-manylinux_2_28_x86_64")
+    place.requires("fast")
+    lock = place.lock()
+    assert lock.built_here == ()
+    warning = f"warning: fast 1.0 has no wheel for Python {configured_python()} on Linux (arm64), "
+    assert place.said[0].startswith(warning)
+    with pytest.raises(PackageError, match="fast"):
+        install_libraries(lock, Target.on_lambda(arch="arm64"), tmp_path / "cache")
+
+
+def test_a_git_link_is_locked_to_its_commit_and_installed(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = write_folder(tmp_path / "repository", source_files("linked"))
+    commit = commit_all(repository)
+    configuration = tmp_path / "gitconfig"
+    address = "https://example.com/linked"
+    configuration.write_text(f'[url "file://{repository}"]\n    insteadOf = {address}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
+    place.requires(f"git+{address}@main#egg=linked", "words")
+    lock = place.lock()
+    assert versions(lock.file.read_text())["linked"] == f"git+{address}@{commit}"
+    assert lock.built_here == ("linked",)
+    libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
+    assert (libraries / "linked.py").exists()
+    assert (libraries / "words.py").exists()
+
+
+def commit_all(repository: Path) -> str:
+    person = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        [*person, "commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
