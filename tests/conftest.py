@@ -11,10 +11,29 @@ from infra.toolchain import pythons
 from infra.toolchain.folders import ROOT
 from tests.support.bot_folder import build_folder
 
+# They take longest, so they start first: else one of them runs on alone at the end.
+LONG_FILES = (
+    "end_to_end/test_deployment.py",
+    "handler/test_soak.py",
+    "end_to_end/test_examples.py",
+    "commands/test_run.py",
+    "handler/test_endings.py",
+    "infra/test_stack.py",
+    "infra/test_package.py",
+    "commands/test_check.py",
+    "commands/test_register.py",
+)
+
 settings.register_profile("thorough", max_examples=10_000)
 
 # A shell's background job ignores Ctrl-C, and would hand that on to the commands that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.toolchain.folders import ROOT
+from tests.conftest import LONG_FILES
 from tests.support.bot_folder import write_folder
 
 # What is installed or built, the bot, and the tests: this one stands for them.
@@ -55,3 +56,7 @@ def test_what_make_lint_runs_is_what_is_tried_here() -> None:
     recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
     tools = [line.split(" -m ")[1] for line in recipe.splitlines() if " -m " in line]
     assert tools == ["ruff check", "ruff format --check", "mypy"]
+
+
+def test_the_files_that_start_first_are_there() -> None:
+    assert [name for name in LONG_FILES if not (ROOT / "tests" / name).exists()] == []

@@ -35,7 +35,8 @@ from local.aws_lambda.service import LocalLambda
 from poe.client.conversation import Conversation, Refused
 from poe.client.turn import Turn
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node]
+# A deployment takes half a minute, on a busy machine more.
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.timeout(300)]
 
 STACK = "EndToEnd"
 PACE_S = 0.2
