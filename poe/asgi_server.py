@@ -1,4 +1,4 @@
-"""An ASGI app served on loopback beside everything else that a program does."""
+"""An ASGI app served on loopback, in the loop of the program around it."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class _Server(uvicorn.Server):
 
 
 def listener(port: int) -> socket.socket:
-    """Listening on that port of loopback, or on a free one where it can't be had."""
+    """A socket that listens on this port of loopback, or on a free one if the port is taken."""
     with contextlib.suppress(OSError, OverflowError):
         return _listening(port)
     return _listening(0)
@@ -48,7 +48,7 @@ def _listening(port: int) -> socket.socket:
 async def served(
     app: Any, sockets: socket.socket, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[None]:
-    """Serve the app on a listening socket, which is closed in the end; over TLS, if given."""
+    """Serve the app on a listening socket, over TLS if `tls` is given; closes the socket."""
     config = uvicorn.Config(
         app,
         ssl_context_factory=(lambda config, default: tls) if tls else None,

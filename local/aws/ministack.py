@@ -1,7 +1,7 @@
 """A local AWS for `make deploy-local` and the end-to-end test: MiniStack, in its own process.
 
-It wants a botocore of its own, so it lives in a virtual environment of its own, made at its first
-use: build/ministack-<version>.
+It needs another botocore, so it has a virtual environment of its own, created at its first use:
+build/ministack-<version>.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
 
 
 def installed() -> Path:
-    """The Python of MiniStack's environment, which is made where it is missing.
+    """The Python of MiniStack's environment, which is created if it is missing.
 
     Raises MiniStackError.
     """

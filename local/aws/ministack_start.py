@@ -1,4 +1,4 @@
-"""Starts MiniStack with three defects mended. Runs on its own virtual environment's Python.
+"""Starts MiniStack with three defects fixed. Runs on its own virtual environment's Python.
 
 What CloudFormation does (its template reference) and MiniStack 1.5.33 does not:
 - `Ref` of a secret is its ARN; MiniStack gives its name.

@@ -64,9 +64,9 @@ def parse_prelude(prelude: bytes) -> ResponseHead:
     try:
         fields = json.loads(prelude)
     except ValueError:
-        raise MalformedAnswer("the prelude is no JSON") from None
+        raise MalformedAnswer("the prelude isn't JSON") from None
     if not isinstance(fields, dict):
-        raise MalformedAnswer("the prelude is no JSON object")
+        raise MalformedAnswer("the prelude isn't a JSON object")
     return _head(fields, default_type="application/octet-stream")
 
 
@@ -75,7 +75,7 @@ def parse_payload(payload: bytes) -> tuple[ResponseHead, bytes]:
     try:
         value = json.loads(payload)
     except ValueError:
-        raise MalformedAnswer("the answer is no JSON") from None
+        raise MalformedAnswer("the answer isn't JSON") from None
     if isinstance(value, dict) and "statusCode" in value:
         return _head(value, default_type="application/json"), _body(value)
     body = value.encode() if isinstance(value, str) else payload
@@ -93,7 +93,7 @@ def _body(fields: dict[str, object]) -> bytes:
     try:
         return base64.b64decode(body, validate=True)
     except ValueError:
-        raise MalformedAnswer("the body is no base64, as isBase64Encoded promises") from None
+        raise MalformedAnswer("isBase64Encoded is true, but the body isn't base64") from None
 
 
 def _head(fields: dict[str, object], default_type: str) -> ResponseHead:

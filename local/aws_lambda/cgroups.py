@@ -42,7 +42,7 @@ class Cgroups:
         root: Path = _ROOT,
         own_groups: str | None = None,
     ) -> "Cgroups":
-        """Make what can be made, new and with the limits of a memory size, below our own groups.
+        """Create what this machine allows, with the limits of a memory size, below our own groups.
 
         `own_groups` has the form of /proc/self/cgroup, which it is unless given.
         """
@@ -66,9 +66,9 @@ class Cgroups:
 
     @property
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended a process of the group for want of memory.
+        """Whether the kernel ended a process of the group because the group was out of memory.
 
-        It counts first and kills then: who sees such a process gone finds it counted.
+        It counts first and kills then: once such a process is gone, it has been counted.
         """
         return self.memory is not None and (
             _counted(self.memory / "memory.events", "oom_kill")  # v2
@@ -127,7 +127,7 @@ def _memory_limits(v2: bool, memory_mb: int) -> dict[str, str]:
 def _parents(
     root: Path, own_groups: str, wanted: Sequence[Controller]
 ) -> dict[Path, list[Controller]]:
-    """Where a group may be made, and with which controllers, by the lines of /proc/self/cgroup."""
+    """Where to create groups, and with which controllers, by the lines of /proc/self/cgroup."""
     parents: dict[Path, list[Controller]] = {}
     for line in own_groups.splitlines():
         _, listed, path = line.split(":", 2)
@@ -144,8 +144,8 @@ def _v1(
     for controller in wanted:
         if controller not in listed.split(","):
             continue
-        # Memory groups are made unasked. Whoever put us in one (a service manager, a container's
-        # engine) counts, ends and removes what is in it, and has not said that it may be divided.
+        # Nobody asked for memory groups. What put us in one (a service manager, a container's
+        # engine) counts, ends and removes what is in it, and didn't say that it may be divided.
         # Inside a container with a tree of its own, ours is the topmost.
         if controller == "memory" and group.parts:
             continue

@@ -54,8 +54,8 @@ class FunctionConfig:
 
     @property
     def needed_paths(self) -> tuple[Path, ...]:
-        """What a process needs of this machine's files, besides the package: its interpreter, the
-        runtime, and what the function's variables name (certificates, for example)."""
+        """What a process needs of this machine's files in addition to the package: its interpreter,
+        the runtime, and what the function's variables name (certificates, for example)."""
         values = self.environment.values()
         named = (Path(value) for value in values if value.startswith("/") and exists(value))
         return (self.python, RUNTIME_DIR, *named)
@@ -68,7 +68,7 @@ class FunctionConfig:
 def lambda_environment(
     config: FunctionConfig, api: str, stream: str, tmp: Path | None
 ) -> dict[str, str]:
-    """All the variables of one environment's process; none comes from the shell.
+    """All the variables of one environment's process; the shell's are not among them.
 
     AWS Lambda Developer Guide, "Defined runtime environment variables". `tmp` is what the
     environment has for a /tmp if it can't have that path: TMPDIR names it, which Python and most
@@ -113,6 +113,8 @@ def python_version(python: Path) -> tuple[int, int]:
     try:
         output = subprocess.check_output([python, "-I", "-S", "-c", _PROBE], text=True)
     except (OSError, subprocess.CalledProcessError):
-        raise InitError("Runtime.InvalidEntrypoint", f"{python} is no Python that runs") from None
+        raise InitError(
+            "Runtime.InvalidEntrypoint", f"{python} isn't a working Python interpreter"
+        ) from None
     major, minor = json.loads(output)
     return major, minor

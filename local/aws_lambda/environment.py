@@ -15,7 +15,7 @@ from local.aws_lambda.invocation import (
     InvocationRecord,
     Outcome,
 )
-from local.aws_lambda.isolation import Place
+from local.aws_lambda.isolation import Isolation
 from local.aws_lambda.logs import (
     LineSink,
     end_line,
@@ -38,12 +38,12 @@ class Environment:
     """Starts a function's process, hands it one invocation at a time, and ends it."""
 
     def __init__(
-        self, config: FunctionConfig, place: Place, reaper: Reaper, on_line: LineSink
+        self, config: FunctionConfig, isolation: Isolation, reaper: Reaper, on_line: LineSink
     ) -> None:
         self.config = config
         self.invocation: Invocation | None = None
         self.pid: int | None = None
-        self._place = place
+        self._isolation = isolation
         self._reaper = reaper
         self._on_line = on_line
         self._api = RuntimeApi()
@@ -106,7 +106,7 @@ class Environment:
             self._reaper.forget(self.pid)
         await self._api.close()  # when nobody is left to connect to it
         self._output.close()
-        await asyncio.to_thread(self._place.remove)
+        await asyncio.to_thread(self._isolation.remove)
 
     def kill(self) -> None:
         """SIGKILL to the whole process group, frozen or not; Lambda gives no time either."""
@@ -115,16 +115,16 @@ class Environment:
         self._killed = self.pid is not None  # the number may be another's later
 
     async def _spawn(self) -> None:
-        self._place.prepare()
-        for directory in self._place.cgroups.directories:
+        self._isolation.prepare()
+        for directory in self._isolation.cgroups.directories:
             self._reaper.watch_cgroup(directory)
         api = await self._api.start()
-        stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._place.name}"
-        tmp = None if self._place.fence else self._place.tmp
+        stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._isolation.name}"
+        tmp = None if self._isolation.sandbox else self._isolation.tmp
         variables = lambda_environment(self.config, api, stream, tmp)
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._place.prefix,
+                *self._isolation.prefix,
                 *self._command(),
                 env=variables,
                 cwd=self.config.package,
@@ -140,7 +140,9 @@ class Environment:
         self._reaper.watch(self.pid)
         self._output.started()
         self._exit = asyncio.create_task(process.wait())
-        self._memory = MemoryWatch(self.pid, self.config.memory_mb, self._place.cgroups, self.kill)
+        self._memory = MemoryWatch(
+            self.pid, self.config.memory_mb, self._isolation.cgroups, self.kill
+        )
         self._memory.active.set()
         self._watch = asyncio.create_task(self._memory.run())
 

@@ -55,7 +55,7 @@ class UrlResponder:
         self._prelude: PreludeParser | None = None
         self._content_type = ""
         self._head: ResponseHead | None = None
-        self._collected = bytearray()
+        self._buffered = bytearray()
 
     async def buffered(self, payload: bytes) -> None:
         """AWS interprets the payload for a BUFFERED URL only; a streaming one sends it as it is."""
@@ -87,9 +87,9 @@ class UrlResponder:
         if self._streams:
             await self._finish()
         elif self._head is not None:
-            await self._respond(self._head, bytes(self._collected))
+            await self._respond(self._head, bytes(self._buffered))
         else:
-            await self._respond(*parse_payload(bytes(self._collected)))
+            await self._respond(*parse_payload(bytes(self._buffered)))
 
     async def fail(self, error: FunctionError) -> None:
         """502 while nothing was sent; after that the connection's close cuts the body."""
@@ -117,7 +117,7 @@ class UrlResponder:
 
     async def _body(self, data: bytes) -> None:
         if not self._streams:
-            self._collected += data
+            self._buffered += data
         elif self._has_body and self._stage is Stage.BODY:
             try:
                 await self._connection.send(data)

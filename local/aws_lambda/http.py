@@ -17,7 +17,7 @@ _READ_SIZE = 65536
 
 
 class Disconnected(Exception):
-    """The peer has gone, or what it sent was no HTTP; this connection is of no more use."""
+    """The peer has gone, or what it sent wasn't HTTP; this connection can't be used any more."""
 
 
 class TruncatedBody(Exception):
@@ -52,7 +52,7 @@ class ServerConnection:
     async def next_request(self) -> h11.Request | None:
         """The head of the next request, or None when the peer has closed the connection.
 
-        A request that is no HTTP is answered with 400 and raises Disconnected.
+        A request that isn't HTTP is answered with 400 and raises Disconnected.
         """
         try:
             event = await self._next_event()
@@ -112,7 +112,7 @@ class ServerConnection:
         await self._send(h11.EndOfMessage())
 
     def start_next_cycle(self) -> bool:
-        """Make ready for the next request; False when this connection must close instead."""
+        """Get ready for the next request; False when this connection must close instead."""
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()
@@ -170,7 +170,7 @@ class HttpServer:
         self._connections: dict[asyncio.Task[None], ServerConnection] = {}
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and give the port. OSError (with errno) when that can't be had."""
+        """Listen; returns the port. Raises OSError (with errno) if the port is unavailable."""
         self._server = await asyncio.start_server(self._accept, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 

@@ -16,7 +16,7 @@ PACE = 2 * _MB  # bytes a second, of what follows
 
 
 class InitError(Exception):
-    """An execution environment did not come as far as its first `next`."""
+    """An execution environment ended, or took too long, before its first `next`."""
 
     def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
         super().__init__(f"{error_type}: {message}")
@@ -155,7 +155,7 @@ class InvocationRecord:
     pid: int | None = None
 
 
-class Collected:
+class BufferedAnswer:
     """A responder that keeps the raw answer, as `aws lambda invoke` shows it."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Collected:
         self.payload = payload
 
     async def begin(self, content_type: str) -> None:
-        """Any content type will do."""
+        """Every content type is accepted."""
 
     async def write(self, data: bytes) -> None:
         self.payload += data

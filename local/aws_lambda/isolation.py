@@ -1,4 +1,4 @@
-"""Where an execution environment lives: its directories, its limits, and what fences it in."""
+"""What separates an execution environment from the rest of this machine."""
 
 import os
 import shutil
@@ -9,70 +9,70 @@ from pathlib import Path
 from local.aws_lambda.cgroups import Cgroups, Controller
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.logs import LineSink
-from local.aws_lambda.sandbox import Fence
+from local.aws_lambda.sandbox import Sandbox
 
 
 @dataclass(frozen=True)
-class Place:
-    """One environment's name, its directory, and what limits it and fences it in."""
+class Isolation:
+    """One environment's name, /tmp, limits (`cgroups`) and view of the files (`sandbox`)."""
 
     name: str
     tmp: Path
     cgroups: Cgroups
-    fence: Fence | None
+    sandbox: Sandbox | None
 
     @property
     def prefix(self) -> tuple[str, ...]:
         """Words to put before the environment's command."""
-        return (*(self.fence.prefix(self.tmp) if self.fence else ()), *self.cgroups.prefix)
+        return (*(self.sandbox.prefix(self.tmp) if self.sandbox else ()), *self.cgroups.prefix)
 
     def prepare(self) -> None:
         self.tmp.mkdir()
-        if self.fence:
-            self.fence.prepare(self.tmp)
+        if self.sandbox:
+            self.sandbox.prepare(self.tmp)
 
     def remove(self) -> None:
-        """Take all of it back; its processes have been killed. This may take a moment."""
+        """Remove all of it; its processes have been killed. This may take a moment."""
         shutil.rmtree(self.tmp, ignore_errors=True)
         self.cgroups.remove()
 
 
-class Places:
-    """Makes one place after another, and says once what can't be had here."""
+class Isolations:
+    """Creates one isolation after another, and reports once what this machine can't do."""
 
     def __init__(self, work_directory: Path, on_line: LineSink) -> None:
         self._work_directory = work_directory
         self._on_line = on_line
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._names = (f"environment-{number}" for number in count(1))
-        self._fences: dict[tuple[Path, ...], Fence | None] = {}
+        self._sandboxes: dict[tuple[Path, ...], Sandbox | None] = {}
 
-    def make(self, config: FunctionConfig) -> Place:
+    def make(self, config: FunctionConfig) -> Isolation:
         name = next(self._names)
-        cgroups, fence = self._cgroups(name, config), self._fence(config)
-        return Place(name, self._work_directory / name, cgroups, fence)
+        cgroups, sandbox = self._cgroups(name, config), self._sandbox(config)
+        return Isolation(name, self._work_directory / name, cgroups, sandbox)
 
-    def _fence(self, config: FunctionConfig) -> Fence | None:
+    def _sandbox(self, config: FunctionConfig) -> Sandbox | None:
         package, needed = config.package.absolute(), config.needed_paths
         key = (package, *needed)
-        if key not in self._fences:
-            self._fences[key] = Fence.find(package, needed)
-            if self._fences[key] is None:
-                self._say(f"can't make {package} read-only and /tmp its own, as Lambda would")
-        return self._fences[key]
+        if key not in self._sandboxes:
+            self._sandboxes[key] = Sandbox.find(package, needed)
+            if self._sandboxes[key] is None:
+                self._report("can't make the package read-only and /tmp its own, as Lambda would")
+        return self._sandboxes[key]
 
     def _cgroups(self, name: str, config: FunctionConfig) -> Cgroups:
         wanted: tuple[Controller, ...] = ("cpu", "memory") if config.cpu_share else ("memory",)
         cgroups = Cgroups.create(f"local-lambda-{os.getpid()}-{name}", config.memory_mb, wanted)
         if config.cpu_share and cgroups.cpu is None:
-            self._say("can't write cgroups, so the function has the whole CPU")
+            self._report("can't write cgroups, so the function has the whole CPU")
         if config.cpu_share and cgroups.memory is None:
-            self._say(
-                "can't write memory cgroups, so the function can pass its memory limit for a moment"
+            self._report(
+                "can't write memory cgroups, so the function can exceed its memory for a moment"
             )
         return cgroups
 
-    def _say(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _report(self, text: str) -> None:
+        if text not in self._reported:
+            self._reported.add(text)
             self._on_line(f"local Lambda: {text}")

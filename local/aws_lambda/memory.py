@@ -54,7 +54,7 @@ class MemoryWatch:
 
     @property
     def exceeded(self) -> bool:
-        """Whether the processes ended for want of memory; to be asked before their groups go."""
+        """Whether the processes ran out of memory; to be read before their groups are removed."""
         self._exceeded = self._exceeded or self._cgroups.ran_out_of_memory
         return self._exceeded
 
@@ -83,7 +83,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _peak_bytes(pid: int) -> int:
-    """The most that the process itself has ever held, where the kernel tells; else 0."""
+    """The most that the process itself has ever held, if the kernel reports it; else 0."""
     with suppress(OSError):
         for line in (_PROC / str(pid) / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -11,7 +11,7 @@ _LINE_LIMIT = 1 << 20  # bytes, as CloudWatch has it; a longer line comes in pie
 
 
 class OutputPipe:
-    """Reads a pipe when it has something, and at once when told to.
+    """Reads a pipe as soon as it has something, and on demand.
 
     All that a process wrote before its call of `next` is in the pipe by then: `drain` brings it
     out before END is written.

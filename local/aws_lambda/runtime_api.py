@@ -240,7 +240,7 @@ def _decoded(body: str) -> bytes:
 
 
 def _document(body: bytes) -> object:
-    """An error document as JSON; what is none is kept as text."""
+    """An error document as JSON; anything else is kept as text."""
     try:
         return json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What can be fenced in about an environment: its package is read-only, its /tmp its own.
+"""An environment's view of the files: its package is read-only, its /tmp its own.
 
 Both are mounts in a namespace of the process's own (Linux, as root or where user namespaces are
 allowed); the machine sees neither. What lies below the machine's /tmp and is needed, the package
@@ -26,42 +26,46 @@ _DROP_CAPABILITIES = ("setpriv", "--ambient-caps", "-all", "--inh-caps", "-all",
 
 
 @dataclass(frozen=True)
-class Way:
-    """Words before the mounts, which take privileges, and words that lay these down after."""
+class Namespaces:
+    """How to enter new namespaces: words before the mounts, which need privileges, and words after
+    them that drop these."""
 
     before: tuple[str, ...]
     after: tuple[str, ...] = ()
 
 
-_WAYS = (Way((*_UNSHARE, "--")), Way((*_UNSHARE, *_AS_USER, "--"), _DROP_CAPABILITIES))
+_NAMESPACES = (
+    Namespaces((*_UNSHARE, "--")),
+    Namespaces((*_UNSHARE, *_AS_USER, "--"), _DROP_CAPABILITIES),
+)
 
 
 @dataclass(frozen=True)
-class Fence:
-    """How the environments of a package are fenced in on this machine."""
+class Sandbox:
+    """How the environments of a package get their view of the files on this machine."""
 
     package: Path
     kept: tuple[Path, ...]
     """Entries of the machine's /tmp that stay visible."""
-    way: Way
+    namespaces: Namespaces
 
     @classmethod
-    def find(cls, package: Path, needed: Iterable[Path]) -> "Fence | None":
-        """Try it; None where it can't be done. `needed`: what there is of it stays reachable."""
+    def find(cls, package: Path, needed: Iterable[Path]) -> "Sandbox | None":
+        """Try it; None if this machine can't. Of `needed`, the paths that exist stay reachable."""
         if _TMP.is_relative_to(package):
             return None
         reached = [package, *(path for path in needed if path.exists())]
-        for way in _WAYS:
-            fence = cls(package, _entries_of_tmp(reached), way)
+        for namespaces in _NAMESPACES:
+            sandbox = cls(package, _entries_of_tmp(reached), namespaces)
             with TemporaryDirectory() as tmp:
-                fence.prepare(Path(tmp))
+                sandbox.prepare(Path(tmp))
                 check = ["/bin/sh", "-c", _ALL_ARE_THERE, "sh", *map(str, reached)]
-                if _runs([*fence.prefix(Path(tmp)), *check]):
-                    return fence
+                if _runs([*sandbox.prefix(Path(tmp)), *check]):
+                    return sandbox
         return None
 
     def prepare(self, tmp: Path) -> None:
-        """Make the mount points in an environment's new /tmp."""
+        """Create the mount points in an environment's new /tmp."""
         for entry in self.kept:
             if entry.is_dir():
                 (tmp / entry.name).mkdir()
@@ -69,11 +73,11 @@ class Fence:
                 (tmp / entry.name).touch()
 
     def prefix(self, tmp: Path) -> tuple[str, ...]:
-        """Words to put before a command so that it runs fenced in, with `tmp` as its /tmp."""
+        """Words to put before a command so that it runs in the sandbox, with `tmp` as its /tmp."""
         mounts = [(entry, tmp / entry.name) for entry in self.kept] + [(tmp, _TMP)]
         words = [str(path) for mount in mounts for path in mount]
         shell = ("/bin/sh", "-c", _MOUNT, "sh", *words, "--", str(self.package))
-        return (*self.way.before, *shell, *self.way.after)
+        return (*self.namespaces.before, *shell, *self.namespaces.after)
 
 
 def _entries_of_tmp(paths: Iterable[Path]) -> tuple[Path, ...]:

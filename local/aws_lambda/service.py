@@ -20,7 +20,7 @@ from local.aws_lambda.environment import Environment
 from local.aws_lambda.event import new_trace_id
 from local.aws_lambda.function_url import FunctionUrl, InvokeMode
 from local.aws_lambda.invocation import (
-    Collected,
+    BufferedAnswer,
     FunctionError,
     InitError,
     InitTimeout,
@@ -29,7 +29,7 @@ from local.aws_lambda.invocation import (
     Outcome,
     Responder,
 )
-from local.aws_lambda.isolation import Places
+from local.aws_lambda.isolation import Isolations
 from local.aws_lambda.logs import LineSink
 from local.aws_lambda.reaper import Reaper
 
@@ -82,7 +82,7 @@ class LocalLambda:
         self.url = f"http://{self._address[0]}:{port}/"
         self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
         self._reaper = Reaper(self.directory)
-        self._places = Places(self.directory, self._on_line)
+        self._isolations = Isolations(self.directory, self._on_line)
         return self
 
     async def __aexit__(
@@ -125,9 +125,9 @@ class LocalLambda:
         idle, self._idle = list(self._idle), {}
         await self._stop(*idle)
 
-    async def invoke(self, payload: bytes) -> Collected:
+    async def invoke(self, payload: bytes) -> BufferedAnswer:
         """Run the function with any event, as `aws lambda invoke` would."""
-        answer = Collected()
+        answer = BufferedAnswer()
         trace_id = new_trace_id(time.time())
         if not await self._invoke(str(uuid.uuid4()), payload, trace_id, answer):
             await answer.fail(FunctionError.of("TooManyRequestsException", "Rate Exceeded."))
@@ -217,8 +217,8 @@ class LocalLambda:
 
     def _new_environment(self) -> Environment:
         """One more environment, not started yet, but counted."""
-        place = self._places.make(self.config)
-        environment = Environment(self.config, place, self._reaper, self._on_line)
+        isolation = self._isolations.make(self.config)
+        environment = Environment(self.config, isolation, self._reaper, self._on_line)
         self._environments.append(environment)
         return environment
 

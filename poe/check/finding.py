@@ -1,4 +1,4 @@
-"""What is said of one promise: whether it is kept, and the figure that shows it."""
+"""The result for one promise: whether it is kept, and the figure that shows it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The requests of a check: each bounded in time, none raising for what a server does."""
+"""The requests of a check: each bounded in time, none raising because of what the server does."""
 
 import secrets
 import time
@@ -31,7 +31,7 @@ _LIMITS = Limits(POE_LIMITS.first_response_seconds, ANSWER_SECONDS)
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for a request that is answered at once; `status` 0: nothing did."""
+    """The reply to a request that is answered at once; `status` is 0 if none came."""
 
     status: int
     words: str
@@ -45,8 +45,8 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What came back for a query: the turn, or the server's refusal of it."""
+class QueryResult:
+    """What a query came to: the turn, or the server's refusal."""
 
     turn: Turn | None
     refusal: str = ""
@@ -58,7 +58,7 @@ class Heard:
 
 
 class Unreachable(Exception):
-    """Nothing answers at the URL; the text says what is in the way."""
+    """Nothing answers at the URL; the text gives the reason."""
 
 
 class Probe:
@@ -69,8 +69,8 @@ class Probe:
         self._key = access_key
         self._question = question
         self._client = http_client(url)
-        self.first: Heard = Heard(None)
-        self.warm: Heard = Heard(None)
+        self.first: QueryResult = QueryResult(None)
+        self.warm: QueryResult = QueryResult(None)
         self.settings: Mapping[str, Any] = {}
         self.overhead = REPLY_SECONDS  # seconds that the quickest request with the key took
 
@@ -85,7 +85,7 @@ class Probe:
     ) -> None:
         await self._client.aclose()
 
-    async def ask(self, *, strange_role: bool = False) -> Heard:
+    async def ask(self, *, strange_role: bool = False) -> QueryResult:
         """The question, put by a user of its own. Raises Unreachable."""
         async with Conversation(self.url, self._key, limits=_LIMITS) as conversation:
             if strange_role:
@@ -95,11 +95,11 @@ class Probe:
                 async for _ in answer:
                     pass
             except Refused as refused:
-                return Heard(None, str(refused), refused.status)
+                return QueryResult(None, str(refused), refused.status)
             except NotAnswering as error:
                 hint = " (`make run` starts a bot)" if self.url == DEFAULT_URL else ""
                 raise Unreachable(f"{error}: {one_line(str(error.__cause__))}{hint}") from None
-            return Heard(answer.turn)
+            return QueryResult(answer.turn)
 
     async def get(self) -> Reply:
         return await self._reply("GET", {}, None)
@@ -113,7 +113,7 @@ class Probe:
         return await self.post(kind, key=self._key)
 
     async def tell(self, tell: Callable[[Conversation], Awaitable[Any]]) -> Reply:
-        """What the bot says to one of Conversation's other requests."""
+        """The bot's reply to one of Conversation's other requests."""
         began = time.monotonic()
         async with Conversation(self.url, self._key, limits=_LIMITS) as conversation:
             try:

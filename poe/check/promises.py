@@ -13,7 +13,7 @@ from fastapi_poe.types import SettingsResponse
 from pydantic import ValidationError
 
 from poe.check.finding import Finding, Verdict, duration, failed, passed, unproved
-from poe.check.probe import Heard, Probe, Reply, another_key
+from poe.check.probe import Probe, QueryResult, Reply, another_key
 from poe.check.streaming import Arrivals, lateness, streams
 from poe.client.conversation import LOOPBACK, Conversation, identifier, one_line
 from poe.client.turn import POE_LIMITS
@@ -24,7 +24,7 @@ Proof = Callable[[Probe], Awaitable[Finding]]
 FIRST_RESPONSE = POE_LIMITS.first_response_seconds
 REFUSALS = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 NOT_DECLARED = "call count in settings"  # of Poe's words for a call that was not declared
-NO_ANSWER = unproved("there is no answer to look at")
+NO_ANSWER = unproved("there is no answer to examine")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ async def https(probe: Probe) -> Finding:
 
 
 async def get(probe: Probe) -> Finding:
-    """Whoever opens the URL in a browser meets the server, if only its 404."""
+    """A browser that opens the URL gets an answer of the server, if only a 404."""
     reply = await probe.get()
     if reply.status == httpx.codes.FORBIDDEN:
         return failed("status 403: is the URL public? A Function URL needs two permissions for it")
@@ -91,11 +91,11 @@ async def warm_answer(probe: Probe) -> Finding:
     return _in_time(probe.warm)
 
 
-def _in_time(heard: Heard) -> Finding:
+def _in_time(result: QueryResult) -> Finding:
     """Poe's clock stops at the first byte, a user's at the first event."""
-    turn = heard.turn
+    turn = result.turn
     if turn is None:
-        return failed(heard.refusal)
+        return failed(result.refusal)
     if turn.first_response_seconds is None:
         return failed("; ".join(turn.broken))
     figure = f"first byte after {duration(turn.first_response_seconds)}"
@@ -106,7 +106,8 @@ def _in_time(heard: Heard) -> Finding:
 
 
 async def query_streams(probe: Probe) -> Finding:
-    """Text is sent as it is made. What looks collected is looked at twice: a hiccup does, too."""
+    """Text is sent as it is written. An answer that looks buffered is asked for again: a hiccup of
+    the network looks the same."""
     finding = _from_arrivals(probe, streams)
     if finding.verdict is Verdict.FAIL:
         probe.warm = await probe.ask()
@@ -165,11 +166,11 @@ async def unknown_type(probe: Probe) -> Finding:
 
 async def unknown_role(probe: Probe) -> Finding:
     """A message of a role that Poe adds later is left out, not refused."""
-    heard = await probe.ask(strange_role=True)
-    if heard.turn is None:
-        return failed(heard.refusal)
-    if heard.turn.error is not None and not (probe.warm.turn and probe.warm.turn.error):
-        return failed(f"an error instead of an answer: {one_line(heard.turn.error)}")
+    result = await probe.ask(strange_role=True)
+    if result.turn is None:
+        return failed(result.refusal)
+    if result.turn.error is not None and not (probe.warm.turn and probe.warm.turn.error):
+        return failed(f"an error instead of an answer: {one_line(result.turn.error)}")
     return passed("the rest of the conversation is answered")
 
 

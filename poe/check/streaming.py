@@ -1,8 +1,8 @@
 """Whether an answer streamed, from nothing but the times at which its parts arrived. Pure.
 
-A server that collects an answer sends it in one go: head, first byte and last event come together,
+A server that buffers an answer sends it in one go: head, first byte and last event come together,
 as close as the network allows. An answer whose last event came well after its first byte cannot
-have been collected. The reverse proves less: a quick answer comes together, too.
+have been buffered. The reverse proves less: a quick answer comes together, too.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from poe.check.finding import Finding, Verdict, duration, failed, passed, unproved
 from poe.client.turn import DONE, PING, Turn
 
-# A collected answer reaches a client within this time from first byte to last (two slow round
+# A buffered answer reaches a client within this time from first byte to last (two slow round
 # trips), and through a slow network at this many bytes a second.
 TOGETHER = 0.25  # seconds
 SLOW_NETWORK = 50_000
 
-# To be called collected, an answer has to be made for so long, of so many events.
+# To be called buffered, an answer has to take so long and have so many events.
 MADE_FOR = 0.5  # seconds
 MADE_OF = 3
 
-# Events that arrive closer to each other were sent together.
-COMPANY = 0.005  # seconds
+# Events that arrive closer to each other count as one burst.
+BURST = 0.005  # seconds
 # No user sees that an event waited for so long.
 UNSEEN = 0.25  # seconds
 
@@ -36,7 +36,7 @@ class Arrivals:
     events    each event but pings; `done`, if it came, is the last
     parts     those events that carry an answer: neither `meta` nor `done`
     size      of the events, in bytes (about)
-    overhead  what a warm request takes for which nothing has to be made
+    overhead  what a warm request takes that the bot answers at once
     """
 
     head: float
@@ -76,7 +76,7 @@ class Arrivals:
 
 
 def streams(arrivals: Arrivals) -> Finding:
-    """Passes only for an answer that cannot have been collected; fails only for one that was made
+    """Passes only for an answer that can't have been buffered; fails only for one that was made
     for a while, of several events, and came in one go, its head included."""
     count = f"{len(arrivals.parts)} event{'' if len(arrivals.parts) == 1 else 's'}"
     if not arrivals.came_together:
@@ -90,13 +90,13 @@ def streams(arrivals: Arrivals) -> Finding:
     if arrivals.first - arrivals.head > TOGETHER:
         return unproved(f"{came} the question, but the head came before: {LONGER}")
     return failed(
-        f"{came} the question, head and all: the answer is collected before it is sent (a buffered "
+        f"{came} the question, head and all: the answer is buffered before it is sent (a buffered "
         "handler or URL, or a proxy that buffers)"
     )
 
 
 def lateness(arrivals: Arrivals) -> Finding:
-    """How long an event can have been held back. One that came in company can have been made at
+    """How long an event can have been held back. One that arrived in a burst can have been made at
     any time since the arrival before; one that came alone is taken to have been sent at once."""
     parts = arrivals.parts
     if len(parts) < 2:
@@ -110,20 +110,20 @@ def lateness(arrivals: Arrivals) -> Finding:
         return passed(f"{len(parts)} events, each alone, {apart} apart at most")
     together = f"{sum(len(group) for group in groups if len(group) > 1)} of {len(parts)} events"
     if streams(arrivals).verdict is Verdict.FAIL:
-        return failed(f"{together} came in company, up to {duration(arrivals.made_for)} late")
+        return failed(f"{together} arrived in a burst, up to {duration(arrivals.made_for)} late")
     if max(held) <= UNSEEN:
-        return passed(f"{together} came in company, {duration(max(held))} late at most")
+        return passed(f"{together} arrived in a burst, {duration(max(held))} late at most")
     return unproved(
-        f"{together} came in company, after up to {duration(max(held))} without any: the bot made "
-        "them so, or something on the way held them"
+        f"{together} arrived in a burst, after up to {duration(max(held))} without any: the bot "
+        "sent them so, or something on the way held them back"
     )
 
 
 def _groups(times: tuple[float, ...]) -> list[list[float]]:
-    """Arrivals that are closer than COMPANY to the one before, put together."""
+    """Arrivals that are closer than BURST to the one before, put together."""
     groups = [[times[0]]]
     for time in times[1:]:
-        if time - groups[-1][-1] < COMPANY:
+        if time - groups[-1][-1] < BURST:
             groups[-1].append(time)
         else:
             groups.append([time])

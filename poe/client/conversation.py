@@ -123,11 +123,11 @@ class Conversation:
         }
 
     async def settings(self) -> dict[str, Any]:
-        """The settings that the bot answers with; Refused if they are no JSON object."""
+        """The settings that the bot answers with; raises Refused if they aren't a JSON object."""
         body = await self._tell({"type": "settings"})
         settings = Event("settings", body, 0).fields
         if settings is None:
-            raise Refused(httpx.codes.OK, "the settings are no JSON object")
+            raise Refused(httpx.codes.OK, "the settings aren't a JSON object")
         return settings
 
     async def report_feedback(self, message_id: str, feedback_type: str) -> None:
@@ -153,7 +153,7 @@ class Conversation:
                 response = await self._open({"version": PROTOCOL_VERSION, **body})
                 return (await response.aread()).decode("utf-8", "replace")
         except TimeoutError:
-            raise NotAnswering(f"{self.url} gave no answer within {seconds:g} s") from None
+            raise NotAnswering(f"{self.url} didn't answer within {seconds:g} s") from None
 
     async def _open(self, body: Mapping[str, Any]) -> httpx.Response:
         """Send one request; the response with its head read and its body still to come."""

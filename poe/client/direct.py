@@ -21,8 +21,8 @@ from poe.client.turn import DEFAULT_ERROR, DONE, STREAM_TYPE, Event, Turn, TurnB
 _SECONDS = 600
 
 
-class NotTaken(UserError):
-    """Poe took no file; the text says which and why."""
+class UploadRefused(UserError):
+    """Poe refused a file: the text names the file and the reason."""
 
 
 class DirectAnswer:
@@ -66,7 +66,7 @@ class DirectAccess:
             self.history.append(fp.ProtocolMessage(role="bot", content=turn.text))
 
     async def upload(self, path: Path) -> dict[str, Any]:
-        """Bring a file to Poe; the attachment for `ask`. Raises OSError and NotTaken."""
+        """Bring a file to Poe; the attachment for `ask`. Raises OSError and UploadRefused."""
         content = path.read_bytes()
         try:
             attachment = await fp.upload_file(
@@ -77,7 +77,7 @@ class DirectAccess:
                 on_error=_stay_silent,
             )
         except (AttachmentUploadError, httpx.HTTPError) as error:
-            raise NotTaken(f"Poe did not take {path.name}: {one_line(str(error))}") from error
+            raise UploadRefused(f"Poe refused {path.name}: {one_line(str(error))}") from error
         return attachment.model_dump()
 
     async def aclose(self) -> None:
@@ -114,11 +114,11 @@ class DirectAccess:
 
 
 def _stay_silent(error: Exception, message: str) -> None:
-    """fastapi_poe would print the error; it is raised as well, and told there."""
+    """fastapi_poe would print the error; it is raised as well, and reported there."""
 
 
 def _event(message: fp.PartialResponse) -> tuple[str, Mapping[str, Any]]:
-    """The event on the wire that fastapi_poe made this message of."""
+    """The event on the wire that fastapi_poe parsed into this message."""
     if isinstance(message, fp.MetaResponse):
         return "meta", {"content_type": message.content_type}
     if message.attachment:
@@ -131,7 +131,7 @@ def _event(message: fp.PartialResponse) -> tuple[str, Mapping[str, Any]]:
 
 
 async def _raise_with_reason(response: httpx.Response) -> None:
-    """Keep what Poe says in a refusal: the client would only tell of an unexpected type."""
+    """Keep Poe's reason for a refusal: the client would only report an unexpected type."""
     kind = response.headers.get("content-type", "")
     if response.is_error and not kind.startswith(STREAM_TYPE):
         await response.aread()
@@ -145,5 +145,5 @@ def reason_of(error: BotError) -> str:
     if fields is not None:
         return str(fields.get("text") or DEFAULT_ERROR)
     if isinstance(error.__cause__, httpx.TransportError):
-        return f"Poe cannot be reached ({type(error.__cause__).__name__})"
+        return f"Poe can't be reached ({type(error.__cause__).__name__})"
     return str(error)

@@ -15,7 +15,7 @@ def encode_event(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 class EventReader:
-    """Events out of bytes that may be split anywhere; comment lines give none."""
+    """Events out of bytes that may be split anywhere; comment lines yield nothing."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

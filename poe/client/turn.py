@@ -42,7 +42,7 @@ class Event:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """The data as a JSON object; None if it is none."""
+        """The data as a JSON object; None if it isn't one."""
         try:
             parsed = json.loads(self.data)
         except ValueError:
@@ -102,7 +102,7 @@ class TurnBuilder:
         return bool(self.events) and self.events[-1].name == DONE
 
     def check_content_type(self, value: str) -> None:
-        """Note an answer that is no event stream, such as a raw proxy response."""
+        """Note an answer that isn't an event stream, such as a raw proxy response."""
         if value.partition(";")[0].strip().lower() != STREAM_TYPE:
             self.broken.append(f"the answer is {value or 'of no type'}, not {STREAM_TYPE}")
 
@@ -124,9 +124,9 @@ class TurnBuilder:
 
     def _use(self, event: Event) -> None:
         if event.name not in EVENT_NAMES:
-            self.broken.append(f"`{event.name}` is no event that Poe knows")
+            self.broken.append(f"`{event.name}` isn't an event that Poe knows")
         elif (fields := event.fields) is None:
-            self.broken.append(f"the data of `{event.name}` is no JSON object")
+            self.broken.append(f"the data of `{event.name}` isn't a JSON object")
         elif event.name == "meta":
             self._use_meta(fields)
         elif event.name == "error":

@@ -42,7 +42,7 @@ class PageChat:
         return self._lines(lambda: self.conversation.ask(text, attachments, parameters))
 
     def retry(self) -> AsyncGenerator[bytes, None]:
-        """Say the last message once more, in the place of its last answer."""
+        """Send the last message again, and replace its answer."""
         return self._lines(self._ask_again)
 
     def _ask_again(self) -> Answer:

@@ -7,7 +7,7 @@ The browser has no key and meets no other host: what it needs of either is here.
     POST /conversations?bot=PATH            {"id": …}
     POST /conversations/{id}/messages       {"text": …, "attachments": [URL, …],
                                              "parameters": {…}} → an answer
-    POST /conversations/{id}/retry          → an answer to the last message, once more
+    POST /conversations/{id}/retry          → another answer to the last message
     GET  /conversations/{id}/files?url=…    a file or an image that an answer names
     POST /attachments?name=…                a file as the body → {"url", "name", …}
     GET  /attachments/{identifier}/{name}   that file, for the bot
@@ -61,7 +61,7 @@ class ChatPage:
     bots     whom one can talk to; their keys stay here
     folder   where attachments are kept
     files    gives a client for what a bot's answer names, from wherever the bot itself would
-    port     of the page; where it can't be had, it is a free one
+    port     of the page; if it is taken, a free one is used
     """
 
     url: str
@@ -125,14 +125,16 @@ class ChatPage:
     def _bot(self, request: Request) -> ServedBot:
         path = request.query_params.get("bot", "")
         if path not in self._bots:
-            raise HTTPException(404, f"No bot is at this path, but at {', '.join(self._bots)}.")
+            raise HTTPException(
+                404, f"There is no bot at this path; there is one at {', '.join(self._bots)}."
+            )
         return self._bots[path]
 
     async def _settings(self, request: Request) -> Response:
         try:
             return JSONResponse(await self._bot(request).settings())
         except (NotAnswering, Refused) as error:
-            raise HTTPException(502, f"The bot's settings cannot be had: {error}") from None
+            raise HTTPException(502, f"The bot's settings are unavailable: {error}") from None
 
     async def _begin(self, request: Request) -> Response:
         await self._forget(keep=_CONVERSATIONS_KEPT - 1)
@@ -151,18 +153,18 @@ class ChatPage:
             message = Message.model_validate_json(await _body(request, MESSAGE_LIMIT))
             attachments = [self._attachments[url] for url in message.attachments]
         except ValidationError as error:
-            raise HTTPException(400, f"This is no message: {describe(error)}") from None
+            raise HTTPException(400, f"This isn't a message: {describe(error)}") from None
         except KeyError:
             raise HTTPException(400, "An attachment was never uploaded here.") from None
         if not message.text.strip() and not attachments:
             raise HTTPException(400, "A message needs a text or an attachment.")
-        return _Lines(chat.say(message.text, attachments, message.parameters))
+        return _JsonLines(chat.say(message.text, attachments, message.parameters))
 
     async def _retry(self, request: Request) -> Response:
         chat = self._chat(request)
         if not chat.has_begun:
             raise HTTPException(409, "Nothing was said yet.")
-        return _Lines(chat.retry())
+        return _JsonLines(chat.retry())
 
     def _chat(self, request: Request) -> PageChat:
         chat = self._chats.get(request.path_params["id"])
@@ -173,7 +175,7 @@ class ChatPage:
     async def _attach(self, request: Request) -> Response:
         name = request.query_params.get("name")
         if not name:
-            raise HTTPException(400, "The file needs a name: /attachments?name=…")
+            raise HTTPException(400, "The file has no name: add it, as /attachments?name=…")
         content = await _body(request, FILE_LIMIT)
         url = self._store.add(name, content)
         made = self._attachments[url] = attachment(url, name, content)
@@ -196,19 +198,20 @@ class ChatPage:
                 reply.raise_for_status()
                 content = await _within(reply.aiter_bytes(), FILE_LIMIT)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HTTPException(502, f"The file cannot be had: {type(error).__name__}") from None
+            raise HTTPException(502, f"The file can't be fetched: {type(error).__name__}") from None
         kind = reply.headers.get("content-type", "application/octet-stream")
         shown = {} if kind.startswith(IMAGES) else {"Content-Disposition": "attachment"}
         return Response(content, media_type=kind, headers=_FILE_HEADERS | shown)
 
 
 def file_client(poe: PoeStandIn) -> httpx.AsyncClient:
-    """A client that meets the stand-in where the bot does, and everybody else as ever."""
+    """A client that reaches the stand-in under Poe's names, as the bot does, and all other hosts
+    directly."""
     authorities = ssl.create_default_context(cafile=str(poe.ca_file))
     return httpx.AsyncClient(proxy=poe.proxy_url, verify=authorities, timeout=_FILE_SECONDS)
 
 
-class _Lines(StreamingResponse):
+class _JsonLines(StreamingResponse):
     """Lines of JSON; a browser that leaves ends the answer at once."""
 
     def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:

@@ -84,7 +84,7 @@ class PoeApi:
             body = await request.json()
             kind = body.get("type")
         except (ValueError, AttributeError):
-            return _event_stream(error("The request is no JSON object."), status=400)
+            return _event_stream(error("The request isn't a JSON object."), status=400)
         if kind == "query":
             return await self._query(request.path_params["bot"], key, body)
         if kind in ("report_error", "report_feedback", "report_reaction"):
@@ -110,7 +110,7 @@ class PoeApi:
         return _streamed(encode_event(e.name, e.data) async for e in answer(bot, query))
 
     async def _refusal(self, bot: str, query: QueryRequest, key: str) -> ModelEvent | None:
-        """Why a bot may not make this call: it serves no message of a user, or none declared."""
+        """Why a bot may not make this call: it answers no user's message, or wasn't declared."""
         missing = [
             name
             for name in ("message_id", "user_id", "conversation_id")
@@ -121,13 +121,13 @@ class PoeApi:
             self._say(f"poe: a call to {bot} was refused. {reason}")
             return error(reason)
         try:
-            cure = await self._declared[key].count(bot, query.message_id)
+            fix = await self._declared[key].count(bot, query.message_id)
         except BadSettings as reason:
             self._say(f"poe: a call to {bot} was refused: {reason}")
-            return error(f"The settings of the calling bot are not known: {reason}")
-        if cure is None:
+            return error(f"The settings of the calling bot are unknown: {reason}")
+        if fix is None:
             return None
-        self._say(f"poe: {cure}")
+        self._say(f"poe: {fix}")
         # Poe's own words, allow_retry included.
         return error(
             f"Message {query.message_id} called on bot that has 0 or undefined call count "
@@ -148,8 +148,8 @@ class PoeApi:
         try:
             reply = await self._client.send(request, stream=True)
         except httpx.HTTPError as failure:
-            self._say(f"poe: Poe cannot be reached ({type(failure).__name__})")
-            return _event_stream(error("Poe cannot be reached.", allow_retry=True))
+            self._say(f"poe: Poe can't be reached ({type(failure).__name__})")
+            return _event_stream(error("Poe can't be reached.", allow_retry=True))
         return StreamingResponse(
             _closing(reply),
             status_code=reply.status_code,
@@ -161,7 +161,7 @@ class PoeApi:
     def _settings_refusal(self, request: Request) -> Response | None:
         bot, key = request.path_params["bot"], request.path_params["key"]
         if self._bot_name not in (None, bot):
-            return PlainTextResponse(f"There is no bot {bot} of yours.", 404)
+            return PlainTextResponse(f"You have no bot {bot}.", 404)
         if key not in self._settings:
             return PlainTextResponse(f"This is not the access key of {bot}.", 403)
         return None
@@ -172,7 +172,7 @@ class PoeApi:
         try:
             settings = parse_settings(await request.json())
         except ValueError:
-            return PlainTextResponse("The settings are no JSON.", 400)
+            return PlainTextResponse("The settings aren't JSON.", 400)
         except BadSettings as reason:
             return PlainTextResponse(f"Invalid settings: {reason}", 400)
         self._settings[request.path_params["key"]].push(settings)
@@ -185,7 +185,7 @@ class PoeApi:
         try:
             await self._settings[request.path_params["key"]].refresh()
         except BadSettings as reason:
-            return PlainTextResponse(f"The settings could not be fetched: {reason}", 400)
+            return PlainTextResponse(f"The settings couldn't be fetched: {reason}", 400)
         return PlainTextResponse("Settings fetched.")
 
     # Money
@@ -215,7 +215,7 @@ class PoeApi:
         try:
             name, content = await self._uploaded_file(request)
         except (ValueError, httpx.HTTPError) as reason:
-            return PlainTextResponse(f"The file could not be taken: {reason}", 400)
+            return PlainTextResponse(f"The file was refused: {reason}", 400)
         upload = Upload(name, guess_type(name), self._store.add(name, content), len(content))
         self.record.uploads.append(upload)
         return JSONResponse({"attachment_url": upload.url, "mime_type": upload.content_type})

@@ -17,7 +17,7 @@ _MESSAGES_REMEMBERED = 1000
 
 
 class BadSettings(UserError):
-    """The settings cannot be had or are none; the text says why."""
+    """The settings are unavailable or invalid; the text says why."""
 
 
 def parse_settings(body: object) -> "SettingsResponse":
@@ -50,11 +50,11 @@ class BotSettings:
         return self._fetch is not None or self._known is not None
 
     async def get(self) -> "SettingsResponse":
-        """The settings; BadSettings if the bot does not give valid ones."""
+        """The settings; raises BadSettings if the bot doesn't return valid ones."""
         return self._known or await self.refresh()
 
     async def refresh(self) -> "SettingsResponse":
-        """Ask the bot again; where nobody can be asked, what was pushed last stays."""
+        """Ask the bot again; without a bot to ask, what was pushed last stays."""
         if self._fetch is None:
             if self._known is None:
                 raise BadSettings("there is no bot to fetch settings from")
@@ -62,7 +62,7 @@ class BotSettings:
         try:
             body = await self._fetch()
         except Exception as error:
-            reason = f"the bot does not answer a settings request ({type(error).__name__})"
+            reason = f"the bot doesn't answer a settings request ({type(error).__name__})"
             raise BadSettings(reason) from error
         # Its first use imports fastapi: in a thread, so that everything else goes on.
         self._known = await asyncio.to_thread(parse_settings, body)
@@ -84,9 +84,9 @@ class DeclaredCalls:
         self._made: OrderedDict[str, Counter[str]] = OrderedDict()
 
     async def count(self, bot: str, message_id: str) -> str | None:
-        """Count one call. None if it may be made, else the cure, for the bot's author.
+        """Count one call. None if it may be made, else the fix, for the bot's author.
 
-        Raises BadSettings where the bot does not tell what it declares.
+        Raises BadSettings if the bot doesn't report what it declares.
         """
         made = self._made_for(message_id)
         made[bot] += 1
@@ -98,13 +98,13 @@ class DeclaredCalls:
             declared = (await self._settings.refresh()).server_bot_dependencies.get(bot, 0)
         if number <= declared:
             return None
-        made[bot] -= 1  # It was refused. fastapi_poe tries again, and the cure is the same.
-        cure = f'server_bot_dependencies={{"{bot}": {number}}} in get_settings'
+        made[bot] -= 1  # It was refused. fastapi_poe tries again, and the fix is the same.
+        fix = f'server_bot_dependencies={{"{bot}": {number}}} in get_settings'
         if not declared:
-            return f"{bot} was called, but the bot's settings do not declare it: add {cure}"
+            return f"{bot} was called, but the bot's settings don't declare it: add {fix}"
         return (
             f"{bot} was called {number} times for one message, and the bot's settings "
-            f"declare {declared}: raise it by {cure}"
+            f"declare {declared}: raise it by {fix}"
         )
 
     def _made_for(self, message_id: str) -> Counter[str]:

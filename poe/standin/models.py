@@ -58,7 +58,7 @@ async def answer(bot: str, query: QueryRequest) -> Answer:
 
 
 def last_message(query: QueryRequest) -> str:
-    """What the user said last; empty if the query holds no message of a user."""
+    """What the user said last; empty if the query has no message by a user."""
     return next((m.content for m in reversed(query.query) if m.role == "user"), "")
 
 

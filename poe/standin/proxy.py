@@ -20,7 +20,7 @@ _CHUNK = 64 * 1024
 
 
 class BadRequest(Exception):
-    """The client sent something that no proxy can act on; the text says what."""
+    """The client sent something that a proxy can't act on: the text names it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Opening:
 
 
 def parse_opening(head: bytes) -> Opening:
-    """Read a request's head, up to and including its empty line; BadRequest if it is none."""
+    """Read a request's head, up to and including its empty line. Raises BadRequest."""
     request_line, _, rest = head.decode("latin-1").partition("\r\n")
     try:
         method, target, version = request_line.split(" ")
@@ -135,7 +135,7 @@ class ForwardProxy:
             async with asyncio.timeout(CONNECT_SECONDS):
                 server_reader, server_writer = await asyncio.open_connection(*address)
         except (OSError, TimeoutError):
-            await _refuse(writer, "502 Bad Gateway", f"{opening.authority} cannot be reached")
+            await _refuse(writer, "502 Bad Gateway", f"{opening.authority} can't be reached")
             return
         try:
             writer.write(opening.to_client)

@@ -1,4 +1,4 @@
-"""Whom the stand-in for Poe takes calls from, and what it was sent."""
+"""The callers that the stand-in for Poe accepts, and what they sent."""
 
 from collections import deque
 from dataclasses import dataclass, field

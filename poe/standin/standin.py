@@ -1,8 +1,8 @@
-"""A stand-in for Poe on one's own machine, reached through an HTTPS proxy.
+"""A stand-in for Poe on this machine, reached through an HTTPS proxy.
 
 fastapi_poe knows Poe by two names, api.poe.com and www.quora.com, and reaches them by httpx,
 which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its environment
-alone (`PoeStandIn.environment`); every other host is reached as ever.
+alone (`PoeStandIn.environment`); every other host is reached directly.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class PoeStandIn:
     api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
     personal_key a key that is taken as a person's, for direct access to the scripted models
     folder       where uploaded files and the certificates are kept
-    on_line      gets one line for each call to a bot and for each refusal with its cure
+    on_line      gets one line for each call to a bot and for each refusal with its fix
     """
 
     proxy_url: str
@@ -75,7 +75,7 @@ class PoeStandIn:
         }
 
     async def refresh_settings(self) -> None:
-        """Ask the bots for their settings anew: their code has changed. Raises BadSettings."""
+        """Ask the bots for their settings again: their code has changed. Raises BadSettings."""
         for settings in self._settings.values():
             await settings.refresh()
 
@@ -135,8 +135,8 @@ class _LateApp:
 
 
 def _tls(ca_file: Path) -> ssl.SSLContext:
-    """What a server needs to be taken for Poe by those who trust `ca_file`, which is written:
-    a throw-away authority, and the public ones."""
+    """What a server needs to pass for Poe with clients that trust `ca_file`. Writes that file: a
+    throw-away authority, and the public ones."""
     import certifi
     import trustme  # a twentieth of a start, and another thread builds the package meanwhile
 

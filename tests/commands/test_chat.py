@@ -270,7 +270,7 @@ async def test_any_bot_on_poe_answers_to_a_persons_key(tmp_path: Path) -> None:
 def test_an_unreachable_poe_is_one_line(chat: Chat) -> None:
     variables = {"POE_API_KEY": "p" * 20, "HTTPS_PROXY": "http://127.0.0.1:1"}
     run = chat("--bot", "Echo", said="hello", **variables)
-    assert run.stderr.splitlines()[0] == "error: Poe cannot be reached (ConnectError)"
+    assert run.stderr.splitlines()[0] == "error: Poe can't be reached (ConnectError)"
     assert (run.stdout, run.returncode) == ("", 1)
 
 

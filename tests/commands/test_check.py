@@ -88,7 +88,7 @@ async def test_a_plain_mangum_deployment_is_caught_by_its_arrival_times(
     async with buffered as function:
         found = await check_of(function.url)
     assert failures(found) == {"query streams", "no event late"}
-    assert "the answer is collected before it is sent" in found["query streams"].figure
+    assert "the answer is buffered before it is sent" in found["query streams"].figure
 
 
 @needs_awslambdaric
@@ -131,7 +131,7 @@ async def test_a_quick_a_short_and_a_thinking_bot_are_not_called_buffered(bot: P
     assert "TEXT=" in finding.figure
 
 
-async def test_what_looks_collected_once_is_looked_at_again() -> None:
+async def test_what_looks_buffered_once_is_asked_for_again() -> None:
     """A hiccup before a quick answer, head and all, is no proof of buffering."""
     asked = 0
 

@@ -122,9 +122,7 @@ async def test_a_wrong_name_is_told_in_poes_words_with_what_to_look_at(
     done, poe = await register(cloud.stack(url=url), url, "--bot", "Your?Bot")
     first, *rest = done.stderr.splitlines()
     assert done.returncode == 1
-    assert first == (
-        "error: Poe refuses update_settings, status 404: There is no bot Your?Bot of yours."
-    )
+    assert first == ("error: Poe refuses update_settings, status 404: You have no bot Your?Bot.")
     assert any(url in line for line in rest)
     assert not poe.record.settings_pushed
 
@@ -192,7 +190,7 @@ def saying(answer: str, status: int = 200) -> Iterator[str]:
     ("answer", "status", "words"),
     [
         ("no", 401, "the bot refuses to tell its settings: status 401: no"),
-        ("[]", 200, "the settings are no JSON object"),
+        ("[]", 200, "the settings aren't a JSON object"),
         ('{"allow_attachments": "perhaps"}', 200, "Poe would refuse the bot's settings: allow_"),
         ("{}", 200, "Poe cannot be asked: "),
     ],

@@ -57,7 +57,7 @@ async def test_a_call_that_is_not_declared_gets_poes_words_and_its_author_the_cu
     # fastapi_poe tries twice, and each time the cure is the same.
     cures = {line for line in bot.said if line.startswith("poe: ")}
     assert cures == {
-        "poe: GPT-3.5-Turbo was called, but the bot's settings do not declare it: "
+        "poe: GPT-3.5-Turbo was called, but the bot's settings don't declare it: "
         'add server_bot_dependencies={"GPT-3.5-Turbo": 1} in get_settings'
     }
 

@@ -344,14 +344,14 @@ async def test_limits_that_cannot_be_had_are_said_once_where_a_memory_size_is_as
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Cgroups, "create", lambda *arguments: Cgroups())
-    places = isolation.Places(tmp_path, (lines := []).append)
+    isolations = isolation.Isolations(tmp_path, (lines := []).append)
     package = write_package(tmp_path / "package", "")
-    places.make(function_config(package))
+    isolations.make(function_config(package))
     assert lines == []
     for _ in range(2):
-        places.make(function_config(package, cpu_share=True))
+        isolations.make(function_config(package, cpu_share=True))
     assert lines == [
         "local Lambda: can't write cgroups, so the function has the whole CPU",
-        "local Lambda: can't write memory cgroups, so the function can pass its memory limit for "
-        "a moment",
+        "local Lambda: can't write memory cgroups, so the function can exceed its memory for a "
+        "moment",
     ]

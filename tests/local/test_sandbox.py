@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from local.aws_lambda import sandbox
-from local.aws_lambda.sandbox import Fence
+from local.aws_lambda.sandbox import Sandbox
 from local.aws_lambda.service import LocalLambda
 from tests.support.local_lambda import function_config, write_package
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-AS_ROOT, AS_USER = sandbox._WAYS
+AS_ROOT, AS_USER = sandbox._NAMESPACES
 
 # Answers with what a function finds at the event's path, then writes to it.
 NOTES = """
@@ -47,14 +47,14 @@ def anyio_backend() -> str:
 @pytest.fixture(params=[AS_ROOT, AS_USER], ids=["as root", "as a user"])
 def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one way and the other, as far as this machine and user can."""
-    monkeypatch.setattr(sandbox, "_WAYS", (request.param,))
-    if Fence.find(ROOT, []) is None:
+    monkeypatch.setattr(sandbox, "_NAMESPACES", (request.param,))
+    if Sandbox.find(ROOT, []) is None:
         pytest.skip("no mount namespace can be had here")
 
 
 @pytest.fixture
 def unfenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_WAYS", ())
+    monkeypatch.setattr(sandbox, "_NAMESPACES", ())
 
 
 @pytest.fixture
@@ -157,15 +157,15 @@ async def test_where_nothing_can_be_fenced_in_tmpdir_is_the_environments_own(
         ]
         assert (await ask(local_lambda, path / "x"))[0] == "mine"
     assert not path.exists()
-    said = f"local Lambda: can't make {package} read-only and /tmp its own, as Lambda would"
+    said = "local Lambda: can't make the package read-only and /tmp its own, as Lambda would"
     assert lines.count(said) == 1
 
 
 def test_a_package_that_is_all_of_tmp_is_not_fenced_in():
-    assert Fence.find(Path("/tmp"), []) is None
+    assert Sandbox.find(Path("/tmp"), []) is None
 
 
 def test_a_fence_that_would_hide_what_is_needed_is_none(tmp_path: Path, monkeypatch, fenced: None):
     monkeypatch.setattr(sandbox, "_entries_of_tmp", lambda paths: ())
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        assert Fence.find(ROOT / "tests", [Path(folder)]) is None
+        assert Sandbox.find(ROOT / "tests", [Path(folder)]) is None

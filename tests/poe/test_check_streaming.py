@@ -20,7 +20,7 @@ def burst(at: float, count: int) -> list[float]:
 
 
 STREAMED = arrivals(*(0.1 * number for number in range(1, 20)), head=0.02)
-COLLECTED = arrivals(*burst(1.5, 10), head=1.499)
+BUFFERED = arrivals(*burst(1.5, 10), head=1.499)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ COLLECTED = arrivals(*burst(1.5, 10), head=1.499)
     [
         (STREAMED, Verdict.PASS),
         (arrivals(0.1, 0.5, head=0.09), Verdict.PASS),  # few, but a pause between them
-        (COLLECTED, Verdict.FAIL),
+        (BUFFERED, Verdict.FAIL),
         # Too quick, or too little, to tell.
         (arrivals(*burst(0.03, 10), head=0.029), Verdict.UNPROVED),
         (arrivals(*burst(0.4, 10), head=0.399), Verdict.UNPROVED),
@@ -46,7 +46,7 @@ def test_streaming_is_proved_by_arrival_times(times: Arrivals, verdict: Verdict)
     assert streams(times).verdict is verdict
 
 
-def test_a_collected_answer_that_takes_a_slow_network_a_while_has_not_streamed() -> None:
+def test_a_buffered_answer_that_takes_a_slow_network_a_while_has_not_streamed() -> None:
     parts = burst(1.5, 1000)
     size = 60_000
     slow = Arrivals(1.499, 1.499, (*parts, 2.5), tuple(parts), size, 0.02)
@@ -60,18 +60,18 @@ def test_a_collected_answer_that_takes_a_slow_network_a_while_has_not_streamed()
     ("times", "verdict", "figure"),
     [
         (STREAMED, Verdict.PASS, "19 events, each alone, 100 ms apart at most"),
-        (COLLECTED, Verdict.FAIL, "10 of 10 events came in company, up to 1.48 s late"),
+        (BUFFERED, Verdict.FAIL, "10 of 10 events arrived in a burst, up to 1.48 s late"),
         (arrivals(0.1, head=0.02), Verdict.UNPROVED, "it takes several to tell"),
         (
             arrivals(0.1, 0.2, *burst(0.3, 4), 0.5, head=0.02),
             Verdict.PASS,
-            "4 of 7 events came in company, 100 ms late at most",
+            "4 of 7 events arrived in a burst, 100 ms late at most",
         ),
         # As through a proxy that holds 4 KB at a time.
         (
             arrivals(*burst(1, 50), *burst(2, 50), *burst(3, 50), head=0.02),
             Verdict.UNPROVED,
-            "150 of 150 events came in company, after up to 980 ms without any",
+            "150 of 150 events arrived in a burst, after up to 980 ms without any",
         ),
     ],
 )

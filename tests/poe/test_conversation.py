@@ -263,8 +263,8 @@ async def test_nobody_at_the_url_is_told() -> None:
         (DONE, "neither `text` nor `error` in the answer"),
         (TEXT + encode_event("meta", {}) + DONE, "`meta` came as event 2"),
         (TEXT + DONE + TEXT, "`text` came after `done`"),
-        (TEXT + encode_event("texts", {}) + DONE, "`texts` is no event that Poe knows"),
-        (b"event: text\r\ndata: Hi\r\n\r\n" + DONE, "the data of `text` is no JSON object"),
+        (TEXT + encode_event("texts", {}) + DONE, "`texts` isn't an event that Poe knows"),
+        (b"event: text\r\ndata: Hi\r\n\r\n" + DONE, "the data of `text` isn't a JSON object"),
         (encode_event("text", {"txt": ""}) + DONE, "`text` has no text"),
     ],
 )

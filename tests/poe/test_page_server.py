@@ -116,16 +116,22 @@ def test_the_page_itself_and_links_to_it_are_served(http, url):
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
-        ("POST", "{chat}/messages", b"{", 400, "This is no message"),
+        ("POST", "{chat}/messages", b"{", 400, "This isn't a message"),
         ("POST", "{chat}/messages", b"{}", 400, "text: Field required"),
         ("POST", "{chat}/messages", b'{"text": "a", "more": 1}', 400, "more: Extra inputs"),
         ("POST", "{chat}/messages", b'{"text": " "}', 400, "needs a text or an attachment"),
         ("POST", "{chat}/messages", b'{"text": "a", "attachments": ["b"]}', 400, "never uploaded"),
         ("POST", "{chat}/retry", b"", 409, "Nothing was said yet"),
         ("POST", "/conversations/c-1/messages", b'{"text": "a"}', 404, "begin a new chat"),
-        ("POST", "/conversations?bot=/none", b"", 404, "No bot is at this path, but at /."),
+        (
+            "POST",
+            "/conversations?bot=/none",
+            b"",
+            404,
+            "There is no bot at this path; there is one at /.",
+        ),
         ("GET", "{chat}/files?url=http://127.0.0.1:1/", b"", 404, "names this file"),
-        ("POST", "/attachments", b"content", 400, "needs a name"),
+        ("POST", "/attachments", b"content", 400, "has no name"),
         ("GET", "/attachments/none/a.txt", b"", 404, "no such attachment"),
         ("GET", "/..%2fpage_server.py", b"", 404, ""),
     ],
@@ -155,7 +161,7 @@ def test_a_named_file_that_cannot_be_had_is_told(http):
     chat = begin(http)
     http.post(chat + "/messages", json={"text": "file"})
     reply = http.get(chat + "/files", params={"url": "http://127.0.0.1:1/f"})
-    assert (reply.status_code, reply.text) == (502, "The file cannot be had: ConnectError")
+    assert (reply.status_code, reply.text) == (502, "The file can't be fetched: ConnectError")
 
 
 def test_a_named_file_that_is_no_image_is_only_downloaded(http, bot):

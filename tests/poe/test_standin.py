@@ -186,7 +186,7 @@ async def test_a_call_that_is_not_declared_gets_poes_own_words(
     async with stand_in(tmp_path, monkeypatch, settings=settings, on_line=lines.append):
         with pytest.raises(BotError, match="m-1 called on bot that has 0 or undefined call count"):
             await ask("Echo")
-    assert 'do not declare it: add server_bot_dependencies={"Echo": 1}' in lines[0]
+    assert 'don\'t declare it: add server_bot_dependencies={"Echo": 1}' in lines[0]
 
 
 @pytest.mark.anyio
@@ -275,7 +275,7 @@ async def test_settings_that_the_bot_does_not_give_are_named(
         raise ConnectionRefusedError
 
     async with stand_in(tmp_path, monkeypatch, settings=settings):
-        with pytest.raises(BotErrorNoRetry, match="does not answer a settings request"):
+        with pytest.raises(BotErrorNoRetry, match="doesn't answer a settings request"):
             await ask("Echo")
 
 
@@ -331,7 +331,7 @@ async def test_an_unreachable_poe_is_said_so(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     async with stand_in(tmp_path, monkeypatch, api_key="p" * 20):
-        with pytest.raises(BotError, match="Poe cannot be reached"):
+        with pytest.raises(BotError, match="Poe can't be reached"):
             await ask("Echo")
 
 

@@ -1,4 +1,4 @@
-"""What Poe offers in addition to calls to bots: settings, attachments, costs – by fastapi_poe's client."""
+"""Settings, attachments and costs at the stand-in for Poe, by fastapi_poe's own client."""
 
 import asyncio
 import io
@@ -70,7 +70,7 @@ async def test_settings_are_pushed_and_fetched(poe: PoeStandIn, capsys: Any) -> 
     [
         ("Mine", "w" * 32, {}, "not the access key of Mine"),
         ("Mine", "w" * 32, None, "not the access key of Mine"),
-        ("Yours", KEY, {}, "no bot Yours of yours"),
+        ("Yours", KEY, {}, "You have no bot Yours"),
         ("Mine", KEY, {"introduction": "Hi"}, "introduction: Extra inputs are not permitted"),
         ("Mine", KEY, {"server_bot_dependencies": {"A": "x"}}, "server_bot_dependencies.A"),
     ],
@@ -110,9 +110,9 @@ async def test_a_file_is_taken_by_its_url(poe: PoeStandIn, tmp_path: Path) -> No
 async def test_uploads_are_refused_with_a_reason(poe: PoeStandIn) -> None:
     with pytest.raises(AttachmentUploadError, match="401"):
         await upload(file=b"x", file_name="x", api_key="w" * 32)
-    with pytest.raises(AttachmentUploadError, match="could not be taken"):
+    with pytest.raises(AttachmentUploadError, match="was refused"):
         await upload(file_url="http://127.0.0.1:1/x", api_key=KEY)
-    with pytest.raises(AttachmentUploadError, match="could not be taken"):
+    with pytest.raises(AttachmentUploadError, match="was refused"):
         await upload(file_url="no url", api_key=KEY)
 
 
