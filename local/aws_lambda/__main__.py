@@ -8,23 +8,20 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from infra.toolchain.errors import UserError
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.invocation import InitError
 from local.aws_lambda.service import LocalLambda
 
 
 def main() -> None:
-    """Serve until Ctrl-C; a mistake in the arguments is one line and exit code 2 or 1."""
+    """Serve until Ctrl-C. A mistake in the arguments is one line on stderr, and status 1 or 2."""
     options = _parser().parse_args()
     try:
         config = _config(options)
         asyncio.run(_serve(config, options.port))
-    except (_UsageError, InitError) as error:
-        sys.exit(f"local Lambda: {error}")
-
-
-class _UsageError(Exception):
-    """What is wrong with the arguments, and what to do."""
+    except (UserError, InitError) as error:
+        sys.exit(f"error: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,12 +45,12 @@ def _parser() -> argparse.ArgumentParser:
 def _config(options: argparse.Namespace) -> FunctionConfig:
     package = options.package.absolute()
     if not package.is_dir():
-        raise _UsageError(f"{options.package} is no directory: give an unpacked package")
+        raise UserError(f"{options.package} isn't a directory: give an unpacked package")
     if not options.python.is_file():
-        raise _UsageError(f"--python {options.python} does not exist")
+        raise UserError(f"--python {options.python} doesn't exist: give an interpreter's path")
     for variable in options.env:
         if not variable.partition("=")[0] or "=" not in variable:
-            raise _UsageError("--env needs NAME=VALUE")
+            raise UserError("--env needs NAME=VALUE")
     return FunctionConfig(
         package=package,
         python=options.python.absolute(),
@@ -77,9 +74,7 @@ async def _serve(config: FunctionConfig, port: int) -> None:
             await stack.enter_async_context(local_lambda)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise _UsageError(
-                f"port {port} can't be had ({reason}): choose one by --port"
-            ) from None
+            raise UserError(f"port {port} is unavailable ({reason}): add --port PORT") from None
         await local_lambda.warm()
         print(f"local Lambda: {config.package.name} at {local_lambda.url} (Ctrl-C ends it)")
         await stop.wait()

@@ -23,24 +23,32 @@ _PROBE = "import json, sys; print(json.dumps(sys.version_info[:2]))"
 
 @dataclass(frozen=True)
 class FunctionConfig:
-    """One function as Lambda would be told of it. Memory in MB, times in seconds."""
+    """A function's settings, as on Lambda. Memory in MB, times in seconds.
+
+    FunctionConfig(package, python, environment={"LOG_LEVEL": "debug"}, memory_mb=512)
+    """
 
     package: Path
     """The unpacked deployment package: LAMBDA_TASK_ROOT and the working directory."""
     python: Path
-    """The interpreter that stands for the managed runtime's."""
+    """The interpreter that stands for the managed runtime's; its minor version is the runtime's."""
     handler: str = "handler.function.handler"
+    """For awslambdaric: module.function."""
     wrapper: str | None = "bootstrap"
     """AWS_LAMBDA_EXEC_WRAPPER relative to the package; None runs awslambdaric with `handler`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The function's own variables; they may replace Lambda's, credentials for example."""
     memory_mb: int = 1024
+    """Exceeding it ends the environment with Runtime.OutOfMemory."""
     timeout_s: float = 615
+    """For one invocation; then the environment is killed."""
     invoke_mode: Literal["RESPONSE_STREAM", "BUFFERED"] = "RESPONSE_STREAM"
     max_environments: int = 10
     """One more request at the same time gets 429."""
     idle_s: float = 300
+    """An environment without a request for this long is ended."""
     init_timeout_s: float = 10
+    """For a start, to the first `next`; a request then gets a second start within `timeout_s`."""
     region: str = "us-east-1"
     name: str = "poe-bot"
     cpu_share: bool = False
@@ -109,7 +117,7 @@ def lambda_environment(
 
 @cache
 def python_version(python: Path) -> tuple[int, int]:
-    """The interpreter's minor version. Raises InitError where it does not run."""
+    """The interpreter's minor version. Raises InitError if it doesn't run."""
     try:
         output = subprocess.check_output([python, "-I", "-S", "-c", _PROBE], text=True)
     except (OSError, subprocess.CalledProcessError):

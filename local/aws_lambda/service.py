@@ -1,7 +1,7 @@
 """A local Lambda: one function behind a Function URL, in execution environments as Lambda has them.
 
-As a program: `python -m local.aws_lambda PACKAGE` serves any package with a `bootstrap`, or
-any awslambdaric handler.
+As a program: `python -m local.aws_lambda PACKAGE` serves any package with a `bootstrap`, or with a
+handler for awslambdaric.
 """
 
 import asyncio
@@ -50,9 +50,19 @@ _RECORDS_KEPT = 1000
 
 
 class LocalLambda:
-    """Serves `config` while it is entered; everything it started ends with it.
+    """One function behind a Function URL on this machine; what it started ends when it is left.
 
-    Entering raises OSError with its errno where the port can't be had.
+        config = FunctionConfig(package=Path("build/package-3.13-x86_64"), python=Path("python3"))
+        async with LocalLambda(config, port=9000) as function:
+            await function.warm()
+            httpx.get(function.url)
+
+    config    the package and its settings
+    host      the Function URL's address; anything but loopback opens it to the network
+    port      the Function URL's port; 0 takes a free one
+    on_line   gets each line of the function's log, Lambda's START, END and REPORT included
+
+    Entering raises OSError, with its errno, if the port is unavailable.
     """
 
     def __init__(
@@ -66,7 +76,7 @@ class LocalLambda:
         self.config = config
         self.url = ""
         self.directory = Path()
-        """Holds the environments' own directories; removed at the end."""
+        """Holds each environment's /tmp; removed at the end."""
         self.records: deque[InvocationRecord] = deque(maxlen=_RECORDS_KEPT)
         """The last invocations, in the order of their ends."""
         self._address = (host, port)
@@ -112,7 +122,7 @@ class LocalLambda:
         return tuple(each.pid for each in self._environments if each.pid is not None)
 
     async def warm(self) -> None:
-        """Start one environment, which will serve the next request. Raises InitError."""
+        """Start one environment, which serves the next request. Raises InitError."""
         environment = self._new_environment()
         await self._start(environment, self.config.init_timeout_s)
         self._release(environment)
@@ -126,7 +136,10 @@ class LocalLambda:
         await self._stop(*idle)
 
     async def invoke(self, payload: bytes) -> BufferedAnswer:
-        """Run the function with any event, as `aws lambda invoke` would."""
+        """Run the function with any event, as `aws lambda invoke` does. `payload` is JSON.
+
+        Returns when the function has answered; never raises for what the function does.
+        """
         answer = BufferedAnswer()
         trace_id = new_trace_id(time.time())
         if not await self._invoke(str(uuid.uuid4()), payload, trace_id, answer):

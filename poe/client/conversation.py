@@ -57,7 +57,20 @@ def http_client(url: str) -> httpx.AsyncClient:
 
 
 class Conversation:
-    """A user's conversation with the bot at `url`; it keeps the history as Poe does."""
+    """A user's conversation with a server bot; it keeps the history as Poe does.
+
+        async with Conversation("http://127.0.0.1:9000/", access_key) as conversation:
+            answer = conversation.ask("Hello")
+            async for event in answer:
+                print(event.name, event.data)
+
+    url          the bot's URL
+    access_key   the bot's access key, sent as a bearer token
+    limits       for how long to wait, in seconds; Poe's by default
+
+    `settings` and the reports raise NotAnswering if nothing answers at `url`, or not within Poe's
+    5 s, and Refused for another status than 200. An answer raises both while it is iterated over.
+    """
 
     def __init__(self, url: str, access_key: str, *, limits: Limits = POE_LIMITS) -> None:
         self.url = url
@@ -88,9 +101,10 @@ class Conversation:
         attachments: Sequence[Mapping[str, Any]] = (),
         parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Say something; the answer joins the history unless it failed.
+        """Send a message; the answer joins the history unless it failed.
 
-        `parameters` are what the user chose in the bot's controls.
+        The request begins with the iteration over the answer. `attachments` are in the form of
+        Poe's protocol; `parameters` are what the user chose in the bot's controls.
         """
         more = {"attachments": attachments, "parameters": parameters or {}}
         self.history.append(_message("user", text, identifier("m"), **more))
@@ -131,14 +145,14 @@ class Conversation:
         return settings
 
     async def report_feedback(self, message_id: str, feedback_type: str) -> None:
-        """Tell of a user's "like" or "dislike"."""
+        """Report a user's "like" or "dislike" of a message."""
         await self._report("report_feedback", message_id, feedback_type=feedback_type)
 
     async def report_reaction(self, message_id: str, reaction: str) -> None:
         await self._report("report_reaction", message_id, reaction=reaction)
 
     async def report_error(self, message: str, metadata: Mapping[str, Any]) -> None:
-        """Tell the bot what was wrong with an answer of its own."""
+        """Report what was wrong with one of the bot's answers."""
         await self._tell({"type": "report_error", "message": message, "metadata": metadata})
 
     async def _report(self, kind: str, message_id: str, **what: str) -> None:

@@ -31,14 +31,21 @@ _QUERY_SECONDS = 600
 class PoeStandIn:
     """Poe as a bot's code sees it, while it is entered.
 
+        async with PoeStandIn(access_key=key, folder=Path("build/poe")) as poe:
+            subprocess.run(["python", "bot.py"], env=os.environ | poe.environment)
+        poe.record.calls  # what the bot asked other bots
+
     access_key   the bot's key, which its calls to Poe have to carry
-    bot_name     the bot's name on Poe; None takes any
+    folder       where uploaded files and the certificates are kept; created if it is missing
+    bot_name     the bot's name on Poe; None accepts any
     settings     fetches the bot's own settings, to check which bots it declares; None: unchecked
-    more_bots    further bots of the same server: each one's key, and what fetches its settings
+    more_bots    further bots of the same server: what fetches their settings, by access key
     api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
-    personal_key a key that is taken as a person's, for direct access to the scripted models
-    folder       where uploaded files and the certificates are kept
-    on_line      gets one line for each call to a bot and for each refusal with its fix
+    personal_key a key that is accepted as a person's, for direct access to the scripted models
+    on_line      gets one line for each call to a bot, and for each refusal with its fix
+
+    Entering raises OSError if `folder` can't be written. A bot's mistakes never raise here: they
+    are answered as Poe would, and reported to `on_line`.
     """
 
     proxy_url: str

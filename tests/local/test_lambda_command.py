@@ -44,10 +44,10 @@ def test_it_serves_a_package_until_it_is_interrupted(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["no-such-directory"], "is no directory: give an unpacked package"),
+        (["no-such-directory"], "isn't a directory: give an unpacked package"),
         (["PACKAGE", "--env", "NAME"], "--env needs NAME=VALUE"),
-        (["PACKAGE", "--python", "/no/python"], "--python /no/python does not exist"),
-        (["PACKAGE", "--port", "TAKEN"], "choose one by --port"),
+        (["PACKAGE", "--python", "/no/python"], "--python /no/python doesn't exist"),
+        (["PACKAGE", "--port", "TAKEN"], "add --port PORT"),
         (["PACKAGE", "--port", "0"], "Runtime.ExitError: Runtime exited with error"),
     ],
 )
@@ -59,5 +59,5 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, words: list[str], said: str
             assert server.wait(timeout=10) == 1
             complaint = server.stderr.read()
     assert complaint.count("\n") == 1
-    assert complaint.startswith("local Lambda: ")
+    assert complaint.startswith("error: ")
     assert said in complaint
