@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
 from handler.runtime.context import Context
-from handler.runtime.cycle import BadEvent, Cycle, State, UnexpectedMessage
+from handler.runtime.cycle import DEADLINE, BadEvent, Cycle, State, UnexpectedMessage
 from tests.support.runtime_api import function_url_event
 
 pytestmark = pytest.mark.anyio
@@ -45,13 +46,15 @@ class Recorded:
     async def accepted(self) -> None: ...
 
 
-def cycle_of(event=None):
+def cycle_of(event=None, seconds=60.0):
+    """A cycle with `seconds` left until Lambda's deadline."""
     stream = Recorded()
+    context = Context(deadline_ms=int((time.time() + seconds) * 1000))
 
     async def open_stream():
         return stream
 
-    return Cycle(event or function_url_event(), Context(), {}, open_stream), stream
+    return Cycle(event or function_url_event(), context, {}, open_stream), stream
 
 
 def body(data=b"", more=False):
@@ -194,7 +197,7 @@ async def test_the_scope_is_mangums_with_the_event_the_context_and_a_state():
     assert [b"cookie", b"c=1; d=2"] in scope["headers"]
     assert scope["client"][0] == "192.0.2.1"
     assert scope["aws.event"] is event
-    assert scope["aws.context"].get_remaining_time_in_millis() == 0
+    assert 0 < scope["aws.context"].get_remaining_time_in_millis() <= 60_000
     assert scope["state"] == {}
 
 
@@ -204,3 +207,66 @@ async def test_the_scope_is_mangums_with_the_event_the_context_and_a_state():
 async def test_what_mangum_cannot_read_is_a_bad_event(broken):
     with pytest.raises(BadEvent):
         cycle_of({**function_url_event(), **broken})
+
+
+# --- running an app ----------------------------------------------------------------------------
+
+
+async def test_an_app_that_answers_has_not_failed():
+    async def app(scope, receive, send):
+        assert (await receive())["type"] == "http.request"
+        await send(START)
+        await send(body(b"hello"))
+
+    cycle, stream = cycle_of()
+    assert await cycle.run(app) is None
+    assert stream.ended
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+async def test_whatever_an_app_raises_is_a_failure_without_its_text(error):
+    async def app(scope, receive, send):
+        raise error("a user's message")
+
+    cycle, _ = cycle_of()
+    failure = await cycle.run(app)
+    assert failure.type == error.__name__
+    assert "a user's message" not in str(failure)
+    assert any("in app" in place for place in failure.stack)
+
+
+@pytest.mark.parametrize("messages", [[], [START], [START, body(b"half", more=True)]])
+async def test_an_app_that_returns_too_early_has_failed(messages):
+    async def app(scope, receive, send):
+        for message in messages:
+            await send(message)
+
+    cycle, _ = cycle_of()
+    assert (await cycle.run(app)).type == "IncompleteResponse"
+
+
+async def test_an_app_is_cancelled_before_lambdas_deadline():
+    ended = []
+
+    async def app(scope, receive, send):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(scope["aws.context"].get_remaining_time_in_millis())
+
+    cycle, _ = cycle_of(seconds=0.8)
+    assert await cycle.run(app) is DEADLINE
+    assert ended[0] > 0
+
+
+async def test_an_app_that_answers_although_it_was_cancelled_has_not_failed():
+    async def app(scope, receive, send):
+        await send(START)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await send(body(b"hello"))
+
+    cycle, stream = cycle_of(seconds=0.8)
+    assert await cycle.run(app) is None
+    assert stream.ended

@@ -10,6 +10,7 @@ import pytest
 
 from handler.app.dispatch import App
 from handler.app.load import BadBot, load
+from handler.log.record import NAME, Record
 from handler.secret.members import BadMember
 
 pytestmark = pytest.mark.anyio
@@ -254,3 +255,14 @@ async def test_a_key_that_was_changed_on_the_bot_counts_at_once():
     bot.access_key = "n" * 32
     assert (await post(app, query())).status_code == 401
     assert (await post(app, query(), key="n" * 32)).status_code == 200
+
+
+@pytest.mark.parametrize(("key", "refused"), [("wrong", True), (KEY, False)])
+async def test_a_refusal_is_in_the_requests_record(key, refused):
+    record = Record()
+
+    async def recorded(scope, receive, send):
+        await APP({**scope, "state": {NAME: record}}, receive, send)
+
+    await post(recorded, query(), key)
+    assert record.refused is refused

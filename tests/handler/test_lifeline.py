@@ -9,9 +9,9 @@ from sse_starlette.sse import EventSourceResponse
 
 from handler.app import lifeline
 from handler.app.dispatch import App
+from handler.log.record import NAME, Record
 from handler.runtime import deadlines
 from tests.handler.test_answer import KEY, SCOPE, answer, asking, both, comparable
-from tests.handler.test_dispatch import post, query
 
 pytestmark = pytest.mark.anyio
 
@@ -120,23 +120,58 @@ async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
 
 
 class SlowToStop(fp.PoeBot):
-    then = ""
+    def __init__(self, then):
+        super().__init__(access_key=KEY)
+        self.then, self.is_stopping = then, False
 
     async def get_response(self, request):
         yield fp.PartialResponse(text="x")
         try:
             await asyncio.sleep(60)
         finally:
-            if self.then == "raise":
-                raise ValueError
+            if self.then != "linger":
+                raise {"raise": ValueError, "exit": SystemExit}[self.then]
+            self.is_stopping = True
             await asyncio.sleep(0.5)
+            self.is_stopping = False
 
 
-@pytest.mark.parametrize("then", ["raise", "linger"])
-async def test_a_late_answer_ends_with_one_error_and_done_whatever_the_bot_does(monkeypatch, then):
+@pytest.fixture
+def soon_late(monkeypatch):
     monkeypatch.setattr("handler.app.answer.query_seconds", lambda remaining: 0.1)
-    bot = SlowToStop(access_key=KEY)
-    bot.then = then
-    text = (await post(App([bot]), query())).text
-    assert text.count("event: error") == text.count("event: done") == 1
-    assert "ran out of time" in text
+
+
+@pytest.mark.usefixtures("soon_late")
+@pytest.mark.parametrize("then", ["raise", "exit", "linger"])
+async def test_a_late_answer_ends_once_with_one_error_and_done_whatever_the_bot_does(then):
+    record = Record()
+    app = App([SlowToStop(then)])
+    messages = await answer(lambda scope, *more: app({**scope, "state": {NAME: record}}, *more))
+    text = b"".join(message["body"] for message in messages)
+    assert text.count(b"event: error") == text.count(b"event: done") == 1
+    assert b"ran out of time" in text
+    assert [message["more_body"] for message in messages[1:]].count(False) == 1
+    assert (record.tally.late, record.tally.done, record.tally.errors) == (True, True, 1)
+
+
+@pytest.mark.usefixtures("soon_late")
+async def test_the_end_of_a_late_answer_does_not_wait_for_the_bots_clean_up():
+    bot, stopping = SlowToStop("linger"), []
+
+    async def send(message):
+        stopping.append(bot.is_stopping)
+
+    await App([bot])({**SCOPE}, asking(asyncio.Event()), send)
+    assert stopping == [False, False, True, True, True]  # head, "x", error, done, end
+
+
+@pytest.mark.usefixtures("soon_late")
+async def test_an_answer_that_is_done_gets_no_error_although_its_bot_goes_on():
+    class NotGone(fp.PoeBot):
+        async def handle_query(self, request, context):
+            yield self.done_event()
+            await asyncio.sleep(60)
+
+    _, done, end = await answer(App([NotGone(access_key=KEY)]))
+    assert done["body"].startswith(b"event: done")
+    assert (end["body"], end["more_body"]) == (b"", False)

@@ -1,11 +1,13 @@
 """A request's record: who makes it, and how an invocation's outcome is read from it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from handler.log.metrics import Outcome
 from handler.log.record import NAME, Record, Tally, record_of
 from handler.runtime.cycle import DEADLINE
-from handler.runtime.report import outcome_of
+from handler.runtime.report import outcome_of, report_of
 from handler.runtime.wire import Failure
 
 FAILURE = Failure("ValueError", "the bot failed")
@@ -54,3 +56,19 @@ def record(*, refused=False, **tally):
 def test_an_outcome_follows_from_record_and_failure(record, failure, outcome):
     assert outcome_of(record, failure, delivered=True) is outcome
     assert outcome_of(record, failure, delivered=False) is Outcome.RUNTIME_ERROR
+
+
+def test_a_report_has_what_record_and_response_say():
+    answered = record(events=4, errors=1, first_event=100.25)
+    answered.started, answered.type, answered.cold_start = 100.0, "query", True
+    report = report_of(answered, SimpleNamespace(stream=SimpleNamespace(size=77)), Outcome.DONE)
+    assert (report.first_event, report.events, report.errors) == (250.0, 4, 1)
+    assert (report.type, report.bytes, report.cold_start) == ("query", 77, True)
+    assert report.is_answer
+
+
+@pytest.mark.parametrize(("found", "is_answer"), [(record(), False), (record(events=0), True)])
+def test_without_an_event_a_report_has_no_time_of_the_first(found, is_answer):
+    report = report_of(found, SimpleNamespace(stream=None), Outcome.RUNTIME_ERROR)
+    assert report.first_event is None
+    assert (report.events, report.bytes, report.is_answer) == (0, 0, is_answer)

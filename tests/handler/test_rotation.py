@@ -135,6 +135,14 @@ async def test_a_read_that_fails_keeps_the_old_key_and_is_counted(
     assert await status(app, NEW) == 200
 
 
+async def test_a_read_that_fails_for_a_known_reason_logs_it(bot_module, clock, caplog):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    secret.members = {"AWS_REGION": "x", "POE_ACCESS_KEY": OLD}
+    clock.now += MAX_AGE
+    assert await status(app, OLD) == 200
+    assert f"the secret {secret.arn}: AWS_REGION would change" in caplog.text
+
+
 async def test_a_failed_read_is_told_to_the_line_of_its_request(bot_module, clock):
     app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
     secret.members = RuntimeError()
