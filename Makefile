@@ -131,6 +131,9 @@ MADE_FOR = { echo "$$(pwd -P) $(VERSION)"; cat requirements-uv.txt; }
 IS_SOUND = { $(MADE_FOR) | cmp -s - .venv/made && [ ! -e .venv/unfinished ] && \
 	.venv/bin/python -SEsc ''; } 2>/dev/null
 LIST = $(@:.venv/lists/%=%)
+# Asked when .venv is needed, and once.
+UNLESS_SOUND = $(eval UNLESS_SOUND := $$(shell $$(IS_SOUND) || echo FORCE))$(UNLESS_SOUND)
+UNLESS_INSTALLED = $(or $(UNLESS_SOUND),$(shell cmp -s $(LIST) $@ || echo FORCE))
 
 # One setup at a time. The lock belongs to descriptor 9, so it ends with the shell, however that ends.
 LOCK = mkdir -p build && exec 9>build/venv.lock && \
@@ -139,7 +142,7 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 	.venv failed, see above (whole log: build/venv.log); fix that and run the same command again" >&2; exit 1; }
 
 .SECONDEXPANSION:
-.venv/made: $$(shell $$(IS_SOUND) || echo FORCE)
+.venv/made: $$(UNLESS_SOUND)
 	@python=$$(sh infra/toolchain/find-python.sh $(VERSION) $(if $(VENV_PYTHON),exact)) || { \
 		$(if $(VENV_PYTHON),echo "error: VENV_PYTHON=$(VENV_PYTHON): no such Python here (use one like 3.13)" >&2;) exit 1; }; \
 	$(LOCK); if $(IS_SOUND); then exit; fi; : >build/venv.log; \
@@ -150,7 +153,7 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 
 # Until the installation is through, .venv counts as unfinished, and an interrupted one is made again.
 LISTS = local/requirements.txt infra/requirements.txt requirements.txt
-$(LISTS:%=.venv/lists/%): .venv/made $$(shell cmp -s $$(LIST) $$@ || echo FORCE)
+$(LISTS:%=.venv/lists/%): .venv/made $$(UNLESS_INSTALLED)
 	@python=$(PYTHON_IN_VENV); $(LOCK); : >build/venv.log; touch .venv/unfinished; \
 	echo "Installing $(LIST)" >&2; \
 	$(call quietly,.venv/bin/uv pip install --python $$python --require-hashes --only-binary :all: -r $(LIST)); \
