@@ -1,5 +1,6 @@
 """The folder that a bot is written in: which one a command means, and what of it ships."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,7 +27,8 @@ class BotFolder:
 
         Raises PackageError where there is no such folder or file.
         """
-        path = Path(bot_dir).absolute() if bot_dir else DEFAULT
+        # By its spelling, links left alone: the name is what a stack is named after.
+        path = Path(os.path.abspath(bot_dir)) if bot_dir else DEFAULT
         if not path.is_dir():
             raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
         places = [Path(bot_file), path / bot_file] if bot_file else [path / BOT_FILE]
@@ -49,6 +51,10 @@ class BotFolder:
         found = shipped(self.path)
         if self.bot_file:
             found.files[BOT_FILE] = self.bot_file
+        if BOT_FILE not in found.files:
+            raise PackageError(
+                f"{self.file} leads to a file that doesn't ship: put the file itself there"
+            )
         return found
 
     def ships(self, path: Path) -> bool:

@@ -28,7 +28,7 @@ def check_names(files: Iterable[str], libraries: Path) -> list[str]:
 
 def _modules(files: Iterable[str]) -> Iterator[tuple[str, str]]:
     """What can be imported from the folder itself, and where it is. A folder without __init__.py
-    hides nothing, but for the host, which a search would not get past."""
+    hides nothing, and is hidden itself if it is named as the host."""
     for file in files:
         first, *rest = PurePosixPath(file).parts
         name = first.partition(".")[0]

@@ -91,11 +91,11 @@ def _is_stray(root: Path, path: Path) -> bool:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError):  # nothing there, or a circle
         return True
-    return real != root and not ships(root, real)
+    return not ships(root, real)
 
 
 def _is_virtual_environment(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").is_file()
+    return os.path.isfile(folder / "pyvenv.cfg")  # False where it may not be read
 
 
 def _is_the_secret(root: Path, path: Path) -> bool:

@@ -318,7 +318,7 @@ async def test_the_package_arrives_whole_with_an_executable_wrapper(
     folder = first.function.unpack(tmp_path)
     assert os.stat(folder / "bootstrap").st_mode & 0o777 == 0o755
     assert os.stat(folder / "bot" / "bot.py").st_mode & 0o777 == 0o644
-    assert [*folder.glob("handler/__pycache__/bot.*.pyc")]
+    assert [*folder.glob("bot/__pycache__/bot.*.pyc")]
 
 
 async def test_what_was_deployed_streams(world: World, first: Deployment, tmp_path: Path) -> None:

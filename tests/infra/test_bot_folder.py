@@ -42,7 +42,7 @@ def test_a_relative_folder_counts_from_where_the_user_stands(
     assert BotFolder.at("my bot ü").path == folder
     (folder / "sub").mkdir()
     monkeypatch.chdir(folder / "sub")
-    assert BotFolder.at("..").file.samefile(folder / "bot.py")
+    assert BotFolder.at("..").path == folder
 
 
 def test_a_bot_file_is_looked_for_where_the_user_stands_and_then_in_the_folder(
@@ -117,7 +117,8 @@ def test_everything_ships_that_no_rule_leaves_out(folder: Path) -> None:
         ".git/config",
         "a/.env",
         "a/.cache/x",
-        "a/__pycache__/x.cpython-313.pyc",
+        "a/__pycache__/x.nbi",
+        "Thumbs.db",
         "a/x.pyc",
         "node_modules/x/index.js",
         "cdk.out/manifest.json",
@@ -171,6 +172,40 @@ def test_links_that_lead_out_nowhere_or_to_what_does_not_ship_are_named(
     found = BotFolder.at(str(folder)).shipped()
     assert [*found.files] == ["bot.py"]
     assert found.stray_links == [*links]
+    assert not [name for name in links if BotFolder.at(str(folder)).ships(folder / name)]
+
+
+def test_a_bot_py_that_leads_out_of_the_folder_gives_one_clear_line(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "bot.py").rename(tmp_path / "shared.py")
+    (folder / "bot.py").symlink_to("../shared.py")
+    with pytest.raises(PackageError, match=f"^{folder}/bot.py leads to a file that doesn't ship:"):
+        shipped(folder)
+    bot = BotFolder.at(str(folder), str(tmp_path / "shared.py"))
+    assert [*bot.shipped().files] == ["bot.py"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["words.csv", "data"])
+def test_what_cannot_be_read_is_named_in_one_line(folder: Path, tmp_path: Path, name: str) -> None:
+    write_folder(folder, {"words.csv": "", "data/words.csv": ""})
+    (folder / name).chmod(0)
+    with pytest.raises(PackageError, match=f"Permission denied: '{folder}/{name}'$"):
+        build(BotFolder.at(str(folder)), Target.here(), tmp_path / "package")
+    (folder / name).chmod(0o700)
+
+
+def test_a_folder_that_is_a_link_is_read_and_watched_as_any_other(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_folder(folder, {"data/words.csv": ""})
+    (tmp_path / "current").symlink_to(folder)
+    bot = BotFolder.at(str(tmp_path / "current"))
+    assert [*bot.shipped().files] == ["bot.py", "data/words.csv"]
+    assert bot.ships(tmp_path / "current/data/words.csv")
+    assert bot.ships(folder / "data/words.csv")
+    assert not bot.ships(tmp_path / "current/.env")
 
 
 def test_links_that_lead_in_circles_are_followed_once(folder: Path) -> None:
@@ -185,6 +220,7 @@ def test_the_secrets_do_not_ship_by_a_hard_link_either(folder: Path) -> None:
     write_folder(folder, {"secrets.json": "{}"})
     os.link(folder / "secrets.json", folder / "settings.json")
     assert shipped(folder) == ["bot.py"]
+    assert not BotFolder.at(str(folder)).ships(folder / "settings.json")
 
 
 def test_sockets_and_pipes_do_not_ship(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
