@@ -129,6 +129,7 @@ class Bench:
         """Start the bot, and let Poe know its settings. Raises UserError."""
         try:
             with self.lines.without_failed_starts():
+                self.poe.prepare()  # while the bot starts, on another processor
                 await self.function.warm()
         except InitError as error:
             cure = _cure(error.message)

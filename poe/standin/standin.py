@@ -81,6 +81,10 @@ class PoeStandIn:
             "NO_PROXY": "127.0.0.1,localhost",
         }
 
+    def prepare(self) -> None:
+        """Begin to import what answers the bot's calls, in a thread. Else the first call waits."""
+        self._app.begin()
+
     async def refresh_settings(self) -> None:
         """Ask the bots for their settings again: their code has changed. Raises BadSettings."""
         for settings in self._settings.values():
@@ -93,10 +97,10 @@ class PoeStandIn:
             tls = await asyncio.to_thread(_tls, self.ca_file)
             client = await asyncio.to_thread(httpx.AsyncClient, timeout=_QUERY_SECONDS)
             await stack.enter_async_context(client)
-            sockets, api = listener(0), _LateApp(partial(self._api, client))
+            sockets, self._app = listener(0), _LateApp(partial(self._api, client))
             inside = {f"{host}:443": sockets.getsockname() for host in HOSTS}
-            await stack.enter_async_context(served(api, sockets, tls))
-            stack.push_async_callback(api.settled)
+            await stack.enter_async_context(served(self._app, sockets, tls))
+            stack.push_async_callback(self._app.settled)
             # Left first: with its tunnels go the connections that the server would wait for.
             proxy = await stack.enter_async_context(ForwardProxy(inside))
             self.proxy_url = proxy.url
@@ -126,19 +130,26 @@ class PoeStandIn:
 
 
 class _LateApp:
-    """An app that a thread makes: importing fastapi takes longer than all else in a start of the
-    stand-in, and the bot's own start comes before its first call."""
+    """An app that a thread creates, when it is told to `begin` or at its first call: importing
+    fastapi takes longer than all else in a start of the stand-in."""
 
-    def __init__(self, make: Callable[[], ASGIApp]) -> None:
-        self._made = asyncio.create_task(asyncio.to_thread(make))
+    def __init__(self, create: Callable[[], ASGIApp]) -> None:
+        self._create = create
+        self._created: asyncio.Task[ASGIApp] | None = None
+
+    def begin(self) -> asyncio.Task[ASGIApp]:
+        if self._created is None:
+            self._created = asyncio.create_task(asyncio.to_thread(self._create))
+        return self._created
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = await asyncio.shield(self._made)
+        app = await asyncio.shield(self.begin())
         await app(scope, receive, send)
 
     async def settled(self) -> None:
         """Wait for the thread, which can't be stopped."""
-        await asyncio.wait({self._made})
+        if self._created is not None:
+            await asyncio.wait({self._created})
 
 
 def _tls(ca_file: Path) -> ssl.SSLContext:

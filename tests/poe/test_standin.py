@@ -356,3 +356,14 @@ def test_a_start_does_not_wait_for_fastapi() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.anyio
+async def test_the_first_call_is_answered_whether_it_was_prepared_for_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for prepared in (True, False):
+        async with stand_in(tmp_path / str(prepared), monkeypatch) as poe:
+            if prepared:
+                poe.prepare()
+            assert await ask("Echo", "at once") == "at once"
