@@ -7,20 +7,33 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help
 help:  ## this list
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "With BOT_DIR=../my-bot, any of them is about the bot in that folder instead of bot/."
+
+# --option='value' for a variable that has a value, whatever that is: spaces, apostrophes, dashes.
+option = $(if $($(2)),--$(1)='$(subst ','\'',$($(2)))')
+
+# Not from the environment, where another program may have variables of these names.
+CALLER =
+NAME =
+
+# Which bot a command is about. CALLER is where files named in arguments are looked for first: a bot's
+# own Makefile gives the folder in which its make runs.
+FOLDER = $(call option,bot-dir,BOT_DIR) $(call option,caller,CALLER)
+ITS_BOT = $(FOLDER) $(call option,bot-file,BOT_FILE)
+ITS_STACK = $(FOLDER) $(call option,stack,STACK)
 
 .PHONY: new
 new: venv-uv  ## a folder for a bot of your own, with this host's commands: DIR=../my-bot
-	@exec $(PYTHON_IN_VENV) -m commands.new --dir '$(subst ','\'',$(DIR))' --caller '$(subst ','\'',$(CALLER))'
+	@exec $(PYTHON_IN_VENV) -m commands.new $(call option,dir,DIR) $(call option,caller,CALLER)
 
 .PHONY: run
-run: venv-run  ## the bot on a local Lambda, with all it needs [PORT=9000 BOT_FILE=examples/x.py MEMORY=512]
-	@exec $(PYTHON_IN_VENV) -m commands.run $(if $(PORT),--port '$(PORT)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)') \
-		$(if $(MEMORY),--memory '$(MEMORY)')
+run: venv-run  ## the bot on a local Lambda, with all it needs [BOT_FILE=examples/x.py PORT=9000 MEMORY=512]
+	@exec $(PYTHON_IN_VENV) -m commands.run $(ITS_BOT) $(call option,port,PORT) $(call option,memory,MEMORY)
 
 .PHONY: chat
 chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo RAW=1 ATTACH=file]
-	@exec $(PYTHON_IN_VENV) -m commands.chat $(if $(URL),--url '$(URL)') $(if $(BOT),--bot '$(BOT)') \
-		$(if $(RAW),--raw) $(if $(ATTACH),--attach '$(ATTACH)')
+	@exec $(PYTHON_IN_VENV) -m commands.chat $(FOLDER) $(call option,url,URL) $(call option,bot,BOT) \
+		$(if $(RAW),--raw) $(call option,attach,ATTACH)
 
 # A file's tests share what they start, so a file stays in one process. (ARGS="-n0 --pdb" for a debugger)
 PYTEST = $(PYTHON_IN_VENV) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -41,9 +54,8 @@ lint: venv  ## ruff, mypy, and which folder may import which
 	@.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: lock
-lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [BOT_DIR=../my-bot UPGRADE=1 or a name]
-	@exec $(PYTHON_IN_VENV) -m commands.lock $(if $(BOT_DIR),--bot-dir '$(BOT_DIR)') \
-		$(if $(UPGRADE),--upgrade '$(UPGRADE)')
+lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [UPGRADE=1 or a name]
+	@exec $(PYTHON_IN_VENV) -m commands.lock $(FOLDER) $(call option,upgrade,UPGRADE)
 
 .PHONY: lock-host
 lock-host: venv-uv  ## pin the host's own libraries and tools [UPGRADE=1]
@@ -60,49 +72,46 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--custom-compile-command 'make lock-host' $(if $(UPGRADE),--upgrade)
 
 .PHONY: package
-package: venv-run  ## what goes to Lambda, in build/ [PYTHON=3.13 ARCH=arm64 BOT_FILE=examples/x.py]
-	@exec $(PYTHON_IN_VENV) -m commands.package $(if $(PYTHON),--python '$(PYTHON)') \
-		$(if $(ARCH),--arch '$(ARCH)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)')
+package: venv-run  ## what goes to Lambda, in build/ [BOT_FILE=examples/x.py PYTHON=3.13 ARCH=arm64]
+	@exec $(PYTHON_IN_VENV) -m commands.package $(ITS_BOT) $(call option,python,PYTHON) $(call option,arch,ARCH)
 
 .PHONY: set-key
-set-key: venv-run  ## put the key of Poe's form into the stack's secret, from a prompt or stdin [STACK=PoeBot]
-	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(if $(STACK),--stack '$(STACK)') $(if $(ANEW),--anew)
+set-key: venv-run  ## put the key of Poe's form into the stack's secret, from a prompt or stdin [STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(ANEW),--anew)
 
-# NAME from the command line alone: some systems have a variable of that name.
 .PHONY: set-secret
-set-secret: venv-run  ## the same for what else the bot needs: NAME=OPENAI_API_KEY [REMOVE=yes STACK=PoeBot]
-	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-secret $(if $(STACK),--stack '$(STACK)') \
-		$(if $(findstring command,$(origin NAME)),--name '$(NAME)') $(if $(REMOVE),--remove)
+set-secret: venv-run  ## the same for what else the bot needs: NAME=OPENAI_API_KEY [REMOVE=yes STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-secret $(ITS_STACK) \
+		$(call option,name,NAME) $(if $(REMOVE),--remove)
 
 .PHONY: register
-register: venv-run  ## push the deployed bot's settings to Poe, and check it: BOT=<its name on Poe> [URL_PATH=/echo BOT_FILE=bots.py STACK=PoeBot]
-	@exec $(PYTHON_IN_VENV) -m commands.register $(if $(STACK),--stack '$(STACK)') $(if $(BOT),--bot '$(BOT)') \
-		$(if $(URL_PATH),--path '$(URL_PATH)') $(if $(BOT_FILE),--bot-file '$(BOT_FILE)')
+register: venv-run  ## push the deployed bot's settings to Poe, and check it: BOT=<its name on Poe> [URL_PATH=/echo STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.register $(ITS_BOT) $(call option,stack,STACK) \
+		$(call option,bot,BOT) $(call option,path,URL_PATH)
 
 .PHONY: check
-check: venv-run  ## is a server bot fit for Poe? `make run`'s, or any [URL=https://… TEXT='a question' STACK=PoeBot]
-	@exec $(PYTHON_IN_VENV) -m commands.check $(if $(STACK),--stack '$(STACK)') $(if $(URL),--url '$(URL)') \
-		$(if $(TEXT),--text '$(subst ','\'',$(TEXT))')
+check: venv-run  ## is a server bot fit for Poe? `make run`'s, or any [URL=https://… TEXT='a question' STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.check $(ITS_STACK) $(call option,url,URL) $(call option,text,TEXT)
 
 .PHONY: logs
-logs: venv-run  ## follow the deployed bot's log [SINCE=10m STACK=PoeBot]
-	@exec $(PYTHON_IN_VENV) -m commands.logs $(if $(STACK),--stack '$(STACK)') $(if $(SINCE),--since '$(SINCE)')
+logs: venv-run  ## follow the deployed bot's log [SINCE=10m STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.logs $(ITS_STACK) $(call option,since,SINCE)
 
-# The CDK's context, on top of cdk.json's.
-CONTEXT = $(if $(STACK),-c 'stack=$(STACK)') $(if $(BOT_FILE),-c 'bot_file=$(BOT_FILE)') $(ARGS)
+# ARGS: the CDK's context, on top of cdk.json's.
+DEPLOYED = $(ITS_BOT) $(call option,stack,STACK) $(ARGS)
 
 .PHONY: deploy
 deploy: venv-node  ## to AWS, by the CDK [STACK=Name BOT_FILE=examples/x.py BOOTSTRAP=yes ARGS="-c memory=1769"]
-	@exec $(PYTHON_IN_VENV) -m commands.deploy $(if $(filter yes,$(BOOTSTRAP)),--bootstrap) $(CONTEXT)
+	@exec $(PYTHON_IN_VENV) -m commands.deploy $(if $(filter yes,$(BOOTSTRAP)),--bootstrap) $(DEPLOYED)
 
 .PHONY: deploy-local
 deploy-local: venv-node  ## the same into a local AWS, and a URL to talk to [PORT=9000 AWS_PORT=4566]
-	@exec $(PYTHON_IN_VENV) -m commands.deploy_local $(if $(PORT),--port '$(PORT)') \
-		$(if $(AWS_PORT),--aws-port '$(AWS_PORT)') $(CONTEXT)
+	@exec $(PYTHON_IN_VENV) -m commands.deploy_local $(call option,port,PORT) \
+		$(call option,aws-port,AWS_PORT) $(DEPLOYED)
 
 .PHONY: destroy
 destroy: venv-node  ## take the stack away; asks first [STACK=Name YES=yes]
-	@exec $(PYTHON_IN_VENV) -m commands.destroy $(if $(filter yes,$(YES)),--yes) $(CONTEXT)
+	@exec $(PYTHON_IN_VENV) -m commands.destroy $(if $(filter yes,$(YES)),--yes) $(DEPLOYED)
 
 .PHONY: bench
 bench: venv  ## how fast it is beside other ways to host a bot; takes minutes [ROUNDS=9]
@@ -123,7 +132,7 @@ venv-node: venv-deploy
 	@$(PYTHON_IN_VENV) -m infra.toolchain.node
 
 # VENV_PYTHON=3.12 chooses exactly that version, such as for the tests.
-VERSION = $(or $(VENV_PYTHON),$(shell cat .python-version 2>/dev/null || sed -n 's/.*"python": *"\(3\.[0-9]*\)".*/\1/p' cdk.json))
+VERSION = $(or $(VENV_PYTHON),$(shell cat .python-version))
 
 # .venv/made holds what .venv was made for, .venv/lists/X a copy of list X as it was installed. The
 # contents are compared, not the times: an update of the checkout may come with old times.

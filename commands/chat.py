@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_file, chosen_folder
 from commands.command import run_command
 from commands.terminal.chat_screen import Screen
-from poe.client.access import DEFAULT_URL, Unusable, access_key, checked_url
+from poe.client.access import DEFAULT_URL, Unusable, access_key, checked_url, kept_key_file
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.standin.uploads import served_files
 
@@ -47,9 +47,10 @@ def _parser() -> Parser:
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the access key")
     parser.add_argument("--raw", action="store_true", help="show events instead of text")
     parser.add_argument(
-        "--attach", type=Path, nargs="+", default=[], metavar="FILE", help="to the first message"
+        "--attach", action="append", default=[], metavar="FILE", help="to the first message"
     )
     parser.add_argument("--bot", metavar="NAME", help="talk to this bot on Poe")
+    parser.add_folder()
     return parser
 
 
@@ -60,9 +61,10 @@ def _with_server_bot(
     screen: Screen,
 ) -> int:
     url = checked_url(options.url)
-    key, source = access_key(options.key_file, url)
+    kept = kept_key_file(chosen_folder(options))
+    key, source = access_key(options.key_file, url, kept=kept)
     try:
-        attachments = stack.enter_context(served_files(options.attach))
+        attachments = stack.enter_context(served_files(_attached(options)))
     except OSError as error:
         raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
     conversation = Conversation(url, key)
@@ -81,10 +83,14 @@ def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: S
 
     access = DirectAccess(options.bot, key)
     try:
-        attachments = [runner.run(access.upload(path)) for path in options.attach]
+        attachments = [runner.run(access.upload(path)) for path in _attached(options)]
     except OSError as error:
         raise Unusable(f"cannot read {error.filename}: {error.strerror}") from None
     return _talk(runner, access, attachments, screen)
+
+
+def _attached(options: argparse.Namespace) -> list[Path]:
+    return [chosen_file(name, options) for name in options.attach]
 
 
 async def _introduction(conversation: Conversation, key_source: str) -> str:

@@ -3,6 +3,7 @@
 The bot is asked as Poe would ask it: a few questions and reports, which it takes for a user's.
 """
 
+import argparse
 import asyncio
 import os
 import sys
@@ -10,23 +11,23 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_folder, chosen_stack
 from commands.command import run_command
 from commands.terminal.prompt import hidden
 from infra.aws.client import AwsError
-from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from poe.check.finding import Finding, Verdict, failed
 from poe.check.probe import QUESTION, Probe, Unreachable
 from poe.check.promises import PROMISES, Promise
 from poe.client.access import (
-    DEFAULT_KEY_FILE,
     DEFAULT_URL,
     KEY_VARIABLE,
     Unusable,
     access_key,
     checked_key,
     checked_url,
+    kept_key_file,
 )
 from poe.client.conversation import LOOPBACK, one_line
 
@@ -37,14 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if no promise is broken, else 1. Raises UserError and BadMember."""
     options = _parser().parse_args(arguments)
     url = checked_url(options.url)
-    return 0 if run(url, key_for(url, options.stack), options.text) else 1
+    return 0 if run(url, key_for(url, options), options.text) else 1
 
 
 def _parser() -> Parser:
     parser = Parser(prog="make check", description=__doc__)
     parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
     parser.add_argument("--text", default=QUESTION, help="a question with an answer of some length")
-    parser.add_argument("--stack", default=DEFAULT_STACK, help="whose secret has the key")
+    parser.add_folder()
+    parser.add_stack()
     return parser
 
 
@@ -85,14 +87,18 @@ def _summary(findings: Sequence[Finding]) -> str:
     return f"{counts}. The URL is fit to be registered."
 
 
-def key_for(url: str, stack: str) -> str:
+def key_for(url: str, options: argparse.Namespace) -> str:
     """The stack's key for the stack's own URL and no other, else POE_ACCESS_KEY, else what
-    `make run` keeps for this machine's, else a prompt. Raises Unusable, AwsError, BadMember."""
+    `make run` keeps for this machine's, else a prompt. Raises UserError, BadMember."""
     host = httpx.URL(url).host
-    if FUNCTION_URL in host and (key := _key_of_stack(host, stack)):
+    if FUNCTION_URL in host and (key := _key_of_stack(host, chosen_stack(options))):
         return key
-    if os.environ.get(KEY_VARIABLE) or (host in LOOPBACK and DEFAULT_KEY_FILE.exists()):
-        return access_key(url=url)[0]
+    try:
+        if os.environ.get(KEY_VARIABLE) or host in LOOPBACK:
+            return access_key(url=url, kept=kept_key_file(chosen_folder(options)))[0]
+    except Unusable:
+        if not sys.stdin.isatty():
+            raise
     if not sys.stdin.isatty():
         raise Unusable(f"no access key for {host}: set {KEY_VARIABLE}")
     return checked_key(hidden(f"Access key of {host}: "), "the prompt")

@@ -15,9 +15,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from commands.arguments import Parser, number, port
+from commands.arguments import number, port
 from commands.command import run_command
-from commands.deploy import chosen, context_arguments
+from commands.deployment import QUIETLY, Deployment, deployment_parser
 from commands.terminal.log_lines import Lines
 from infra.aws.client import client
 from infra.aws.outputs import outputs
@@ -43,8 +43,7 @@ STOPPED = "Stopped; nothing of the local AWS is left."
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Raises UserError."""
-    parser = Parser(prog="make deploy-local", description=__doc__)
-    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
+    parser = deployment_parser("make deploy-local", __doc__)
     parser.add_argument("--port", type=port, default=PORT, help=f"of the bot's URL ({PORT})")
     parser.add_argument(
         "--aws-port", type=number("AWS_PORT", 1, 65_535), default=AWS_PORT, help=f"({AWS_PORT})"
@@ -52,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     # What runs here is this machine's, whatever the context says of the real deployment.
-    here = [f"arch={this_architecture()}", f"python={this_version()}"]
-    context = [*options.context, *here]
-    stack = chosen(context).stack
+    here = {"arch": this_architecture(), "python": this_version()}
+    deployment = Deployment.chosen(options).given_too(**here)
+    stack = deployment.options.stack
     shutil.rmtree(FOLDER, ignore_errors=True)
     with ministack(FOLDER / "aws", port=options.aws_port) as aws:
         _stay_local(aws)
-        _deploy(stack, context)
+        _deploy(deployment)
         function = deployed.fetch(stack)
         package = function.unpack(FOLDER / "package")
         endpoint = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
@@ -73,13 +72,11 @@ def _stay_local(aws: MiniStack) -> None:
     os.environ.update(variables)
 
 
-def _deploy(stack: str, context: Sequence[str]) -> None:
+def _deploy(deployment: Deployment) -> None:
     print("Bootstrapping a local AWS")
-    cdk.run("bootstrap", f"aws://{ACCOUNT}/{REGION}", say=_nothing)
-    print(f"Deploying {stack} into it")
-    assembly = ["--output", str(FOLDER / "cdk.out")]
-    flags = ["--require-approval", "never", "--progress", "events"]
-    cdk.run("deploy", *context_arguments(context), *assembly, *flags)
+    cdk.run("bootstrap", f"aws://{ACCOUNT}/{REGION}", show=_nothing)
+    print(f"Deploying {deployment.options.stack} into it")
+    deployment.run_cdk("deploy", *QUIETLY, output=FOLDER / "cdk.out")
 
 
 def _nothing(_: str) -> None: ...

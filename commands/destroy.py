@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from commands.arguments import Parser
 from commands.command import run_command
-from commands.deploy import INTERRUPTED, chosen, context_arguments
+from commands.deploy import INTERRUPTED
+from commands.deployment import Deployment, deployment_parser
 from commands.terminal.prompt import answer
 from infra.aws.outputs import Unfinished, outputs
-from infra.aws.preflight import look
-from infra.toolchain import cdk
+from infra.aws.preflight import current_account
 
 WHAT_GOES = """\
-This takes {stack} out of {place}:
+This takes {stack} out of {account}:
   the URL {url}
   (the bot on Poe stops; a new deployment gets a new URL, to be pasted into its form)
   the secret with the access key, at once and for good
@@ -26,26 +25,25 @@ bucket take them away, too."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Raises UserError."""
-    parser = Parser(prog="make destroy", description=__doc__)
-    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
+    parser = deployment_parser("make destroy", __doc__)
     parser.add_argument("--yes", action="store_true", help="without asking")
     options = parser.parse_args(arguments)
-    return destroy(options.context, agreed=options.yes)
+    return destroy(Deployment.chosen(options), agreed=options.yes)
 
 
-def destroy(context: list[str], *, agreed: bool) -> int:
+def destroy(deployment: Deployment, *, agreed: bool) -> int:
     """The exit status. Raises UserError."""
-    stack = chosen(context).stack
-    place = look()
+    stack = deployment.options.stack
+    account = current_account()
     try:
         url = outputs(stack).function_url
     except Unfinished:
         url = "(none yet: its deployment never came through)"
-    print(WHAT_GOES.format(stack=stack, place=place, url=url))
+    print(WHAT_GOES.format(stack=stack, account=account, url=url))
     if not agreed and answer(f"Type {stack} to go on: ") != stack:
         print("Nothing was changed. (`make destroy YES=yes` does not ask.)")
         return 1
-    cdk.run("destroy", *context_arguments(context), "--force")
+    deployment.run_cdk("destroy", "--force")
     print(WHAT_STAYS.format(stack=stack))
     return 0
 

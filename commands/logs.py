@@ -9,11 +9,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_stack
 from commands.command import run_command
 from commands.terminal.log_lines import Lines
 from infra.aws.client import AwsError, client, explained
-from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.aws.outputs import outputs
 from infra.toolchain.errors import UserError
 
 SINCE = "10m"
@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Raises UserError."""
     parser = Parser(prog="make logs", description=__doc__)
     parser.add_argument("--since", default=SINCE, help="how long ago to begin (%(default)s)")
-    parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
+    parser.add_folder()
+    parser.add_stack()
     options = parser.parse_args(arguments)
     begin = time.time() - seconds(options.since)
-    follow(outputs(options.stack).log_group, begin)
+    follow(outputs(chosen_stack(options)).log_group, begin)
 
 
 def seconds(text: str) -> int:

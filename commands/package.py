@@ -4,24 +4,27 @@ import os
 import sys
 from collections.abc import Sequence
 
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_bot
 from commands.command import run_command
-from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
-from infra.toolchain.folders import BUILD
+from infra.stack.context import context_for
+from infra.stack.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Raises UserError."""
     parser = Parser(prog="make package", description=__doc__)
-    parser.add_argument("--python", help="minor version (default: cdk.json's)")
+    parser.add_argument("--python", help="minor version (default: the host's)")
     parser.add_argument("--arch", help="x86_64 or arm64 (default: this machine's)")
-    parser.add_argument("--bot-file", help="takes the place of the folder's bot.py")
+    parser.add_bot()
     options = parser.parse_args(arguments)
-    target = Target.on_lambda(options.python, options.arch)
-    bot = BotFolder.at(None, options.bot_file)
-    folder = build(bot, target, BUILD / f"package-{target.name}")
+    bot = chosen_bot(options)
+    context = context_for(bot, {})
+    chosen = Options.from_context(context)
+    arch = options.arch or (chosen.arch if context.get("arch") else None)
+    target = Target.on_lambda(options.python or chosen.python, arch)
+    folder = build(bot, target, bot.output / f"package-{target.name}")
     print(os.path.relpath(folder))
 
 

@@ -14,12 +14,11 @@ from urllib.parse import quote, urljoin
 import httpx
 
 from commands import check
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_bot, chosen_stack
 from commands.command import run_command
-from infra.aws.outputs import DEFAULT_STACK, outputs
+from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from infra.toolchain.errors import UserError
-from infra.toolchain.folders import ROOT
 from poe.client.conversation import PROTOCOL_VERSION, Conversation, NotAnswering, Refused, one_line
 from poe.client.served_bot import DeclaredBot, declared_bots
 from poe.standin.declared import BadSettings, parse_settings
@@ -30,7 +29,6 @@ POE = "https://api.poe.com/bot/"
 POE_SECONDS = 30.0
 
 CREATE = "https://poe.com/create_bot?server=1"
-BOT_FILE = ROOT / "bot" / "bot.py"
 ONLY_BOT = DeclaredBot()
 
 
@@ -38,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if Poe took the settings and no promise is broken, else 1. Raises UserError, BadMember."""
     parser = Parser(prog="make register", description=__doc__)
     parser.add_argument("--bot", default="", help="its name on Poe")
-    parser.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
     parser.add_argument("--path", default="/", help="the bot's, where several are served")
-    parser.add_argument("--bot-file", type=Path, default=BOT_FILE, help="(%(default)s)")
+    parser.add_bot()
+    parser.add_stack()
     options = parser.parse_args(arguments)
-    served = declared(options.bot_file, options.path)
-    return 0 if register(options.bot, options.stack, served) else 1
+    served = declared(chosen_bot(options).file, options.path)
+    return 0 if register(options.bot, chosen_stack(options), served) else 1
 
 
 def declared(bot_file: Path, path: str) -> DeclaredBot:
@@ -58,7 +56,7 @@ def declared(bot_file: Path, path: str) -> DeclaredBot:
     )
 
 
-def register(bot: str, stack: str = DEFAULT_STACK, served: DeclaredBot = ONLY_BOT) -> bool:
+def register(bot: str, stack: str, served: DeclaredBot = ONLY_BOT) -> bool:
     """Register the stack's bot as `bot`, printing the steps; whether the check found no fault.
 
     Raises UserError, with Poe's own words where it refuses, and BadMember.
@@ -87,7 +85,7 @@ async def _settings(url: str, key: str) -> dict[str, Any]:
             settings = await conversation.settings()
             parse_settings(settings)
         except Refused as error:
-            raise UserError(f"the bot refuses to tell its settings: {error}") from None
+            raise UserError(f"the bot refuses to give its settings: {error}") from None
         except BadSettings as error:
             raise UserError(f"Poe would refuse the bot's settings: {error}") from None
         except (NotAnswering, httpx.HTTPError) as error:

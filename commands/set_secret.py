@@ -8,15 +8,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from commands.arguments import Parser
+from commands.arguments import Parser, chosen_stack, same_bot
 from commands.command import run_command
 from commands.terminal.prompt import hidden
-from infra.aws.outputs import DEFAULT_STACK, Outputs, outputs
+from infra.aws.outputs import Outputs, outputs
 from infra.aws.secret_members import KEY, BadMember, Members, check_name, check_value, faults
 from infra.aws.secret_store import SecretStore
 
 KEY_TAKES_EFFECT = (
-    "It counts as soon as a request comes with it, within 300 s at most: nothing to deploy."
+    "It takes effect with the first request that has it, after 300 s at most: nothing to deploy."
 )
 MEMBER_TAKES_EFFECT = (
     "Each environment reads it when it starts; those that run keep what they have until they end. "
@@ -41,36 +41,38 @@ def _parser() -> Parser:
     set_secret.add_argument("--remove", action="store_true", help="take the member out")
     set_secret.set_defaults(command=_set_secret)
     for command in (set_key, set_secret):
-        command.add_argument("--stack", default=DEFAULT_STACK, help="(%(default)s)")
+        command.add_folder()
+        command.add_stack()
     return parser
 
 
 def _set_key(options: argparse.Namespace) -> None:
-    stack = outputs(options.stack)
+    stack = chosen_stack(options)
+    deployed = outputs(stack)
     key = check_value(KEY, hidden("Access key, from the bot's form on Poe: "))
-    _change(stack, lambda members: {**members, KEY: key}, anew=options.anew)
-    print(f"The access key is set. {KEY_TAKES_EFFECT}")
-    option = "" if options.stack == DEFAULT_STACK else f" STACK={options.stack}"
-    print(f"Next, for a new bot: create it on Poe with the URL {stack.function_url}")
-    print(f"                     make register BOT=<its name on Poe>{option}")
+    _change(deployed, lambda members: {**members, KEY: key}, anew=options.anew)
+    print(f"The access key of {stack} is set. {KEY_TAKES_EFFECT}")
+    print(f"Next, for a new bot: create it on Poe with the URL {deployed.function_url}")
+    print(f"                     make register BOT=<its name on Poe>{same_bot(options)}")
 
 
 def _set_secret(options: argparse.Namespace) -> None:
     name = options.name
     if not name:
         raise BadMember("which member? Such as `make set-secret NAME=OPENAI_API_KEY`")
+    stack = chosen_stack(options)
     if options.remove:
-        _remove(outputs(options.stack), name)
+        _remove(outputs(stack), name)
         return
     check_name(name)
-    stack = outputs(options.stack)
+    deployed = outputs(stack)
     value = check_value(name, hidden(f"{name}: "))
     if not value:
         raise BadMember(
             f"{name} is empty; to take it out: `make set-secret NAME={name} REMOVE=yes`"
         )
-    _change(stack, lambda members: {**members, name: value})
-    print(f"{name} is set. {KEY_TAKES_EFFECT if name == KEY else MEMBER_TAKES_EFFECT}")
+    _change(deployed, lambda members: {**members, name: value})
+    print(f"{name} of {stack} is set. {KEY_TAKES_EFFECT if name == KEY else MEMBER_TAKES_EFFECT}")
 
 
 def _remove(stack: Outputs, name: str) -> None:

@@ -1,32 +1,48 @@
 """The CDK app: `npx cdk synth`, `npx cdk deploy` and `npx cdk diff` run it through cdk.json."""
 
+import importlib.util
 import sys
-from pathlib import Path
 
 import aws_cdk as cdk
 
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
-from infra.package.target import PackageError
 from infra.stack.bot_stack import BotStack
-from infra.stack.options import ContextError, Options
-from infra.toolchain.folders import BUILD
+from infra.stack.context import given_to_the_cdk, options_for
+from infra.toolchain.errors import UserError
+
+EXTENSION = "stack.py"
 
 
 def main() -> None:
     app = cdk.App(analytics_reporting=False)
     try:
-        options = Options.from_context(app.node.get_all_context())
-        BotStack(app, options, package_for(options))
-    except (ContextError, PackageError) as error:
+        given = given_to_the_cdk(app.node.get_all_context())
+        bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
+        options = options_for(bot, given)
+        package = build(bot, options.target, bot.output / f"package-{options.target.name}")
+        extend(BotStack(app, options, package), bot)
+    except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     app.synth()
 
 
-def package_for(options: Options) -> Path:
-    """Build what the stack deploys. Raises PackageError."""
-    bot = BotFolder.at(None, options.bot_file)
-    return build(bot, options.target, BUILD / f"package-{options.target.name}")
+def extend(stack: BotStack, bot: BotFolder) -> None:
+    """Let the folder's stack.py add to `stack` what the bot needs besides. Raises UserError."""
+    file = bot.path / EXTENSION
+    if not file.is_file():
+        return
+    spec = importlib.util.spec_from_file_location("stack", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.path.append(str(bot.path))  # what it imports; at the end, or it could hide a library
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "extend", None)):
+        raise UserError(f"{file} has no function `extend(stack)`: write one, or delete the file")
+    module.extend(stack)
 
 
 if __name__ == "__main__":

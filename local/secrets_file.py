@@ -1,20 +1,31 @@
 """The secret of a bot that runs here: its access keys, and the members of `secrets.json`.
 
-`secrets.json` stands next to the Makefile, is ignored by git, and holds what the secret on AWS
-holds: `{"OPENAI_API_KEY": "…"}`. So a bot finds the same variables here and there.
+`secrets.json` lies in the bot's folder, never ships, and holds what the secret on AWS holds:
+`{"OPENAI_API_KEY": "…"}`. So a bot finds the same variables here and there.
 """
 
 import hashlib
 import hmac
+import secrets
+import shlex
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from infra.aws.secret_members import KEY_LENGTH, BadMember, check_name, check_value, parse
+from infra.aws.secret_members import (
+    KEY_LENGTH,
+    BadMember,
+    check_key,
+    check_name,
+    check_value,
+    parse,
+)
+from infra.package.bot_folder import BotFolder
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
+from infra.toolchain.json_file import parse_object, read_text
 
-SECRETS_FILE = ROOT / "secrets.json"
+NAME = "secrets.json"
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FORM = '{"OPENAI_API_KEY": "…"}'
@@ -24,26 +35,52 @@ class BadSecrets(UserError):
     """`secrets.json` can't be used; the text says why and what to do, and never a value."""
 
 
+def secrets_file(bot: BotFolder) -> Path:
+    return bot.path / NAME
+
+
+def misplaced(bot: BotFolder, old: Path = ROOT / NAME) -> str:
+    """A line about a file in the place of earlier versions, which is not read any more; or none."""
+    if secrets_file(bot).exists() or not old.exists():
+        return ""
+    return f"{old} isn't read: a bot's secrets belong into its folder. Move it into {bot.path}"
+
+
 def read_members(file: Path) -> dict[str, str]:
-    """The members in `file`; none where there is no such file. Raises BadSecrets."""
+    """The members in `file`; none where there is no such file. Raises UserError."""
     try:
         open_to_others = file.stat().st_mode & _OTHERS
-        text = file.read_text()
+        text = read_text(file)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise BadSecrets(f"{file.name} can't be read ({type(error).__name__})") from None
     if open_to_others:
-        raise BadSecrets(f"{file.name} is open to others: run `chmod 600 {file.name}`")
+        raise BadSecrets(f"{file} is open to others: run `chmod 600 {shlex.quote(str(file))}`")
+    parse_object(text, file)
     members = parse(text)
     if members is None:
-        raise BadSecrets(f"{file.name} has to be one JSON object, each name once: {_FORM}")
+        raise BadSecrets(f"{file} has a name twice: write each once, as in {_FORM}")
     for name, value in members.items():
         try:
             check_value(check_name(name), value)
         except BadMember as error:
-            raise BadSecrets(f"{file.name}, {name!r}: {error}") from None
+            raise BadSecrets(f"{file}: {error}") from None
     return members
+
+
+def kept_key(file: Path, given: str | None) -> str:
+    """The access key that `file` keeps from run to run: a tunnel's bot on Poe goes on working.
+
+    `given` replaces it: the key of Poe's form, for a bot that is there already. Raises BadMember.
+    """
+    kept = file.read_text().strip() if file.exists() else ""
+    key = kept if given is None else check_key(given)
+    if len(key) != KEY_LENGTH:
+        key = secrets.token_hex(KEY_LENGTH // 2)
+    if key != kept:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(f"{key}\n")
+    return key
 
 
 def with_keys(members: dict[str, str], key: str, names: Iterable[str]) -> dict[str, str]:

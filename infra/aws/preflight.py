@@ -7,22 +7,6 @@ from botocore.exceptions import ClientError
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import function_name
 
-# AWS Lambda Developer Guide, "Creating and managing Lambda function URLs".
-WITHOUT_FUNCTION_URLS = frozenset(
-    {
-        "ap-east-2",
-        "ap-south-2",
-        "ap-southeast-4",
-        "ap-southeast-5",
-        "ap-southeast-6",
-        "ap-southeast-7",
-        "ca-west-1",
-        "eu-central-2",
-        "eu-south-2",
-        "il-central-1",
-        "me-central-1",
-    }
-)
 KEPT_UNRESERVED = 100  # Lambda refuses a reservation that leaves the account with less
 FEW = 50  # conversations at once; new accounts start with 10
 
@@ -32,34 +16,29 @@ BOOTSTRAP_VERSION = 6
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a deployment goes."""
+class Account:
+    """An account and a region of AWS, as a deployment finds them."""
 
-    account: str
+    id: str
     region: str
     concurrency: int  # the account's, for all its functions together
     unreserved: int  # of it, what no function has reserved
     bootstrapped: bool
 
     def __str__(self) -> str:
-        return f"account {self.account}, region {self.region}"
+        return f"account {self.id}, region {self.region}"
 
 
-def look() -> Place:
+def current_account() -> Account:
     """Ask AWS with the caller's credentials. Raises AwsError."""
     with explained():
         tokens = client("sts")  # without a region, too
-        account = tokens.get_caller_identity()["Account"]
+        id_ = tokens.get_caller_identity()["Account"]
         functions = client("lambda")
         region = functions.meta.region_name
-        if region in WITHOUT_FUNCTION_URLS:
-            raise AwsError(
-                f"Lambda has no Function URLs in {region}: choose another region, such as"
-                " `export AWS_REGION=us-east-1`"
-            )
         limits = functions.get_account_settings()["AccountLimit"]
-        return Place(
-            account,
+        return Account(
+            id_,
             region,
             limits["ConcurrentExecutions"],
             limits["UnreservedConcurrentExecutions"],
@@ -88,24 +67,24 @@ def reserved_now(stack: str) -> int:
     return int(answer.get("ReservedConcurrentExecutions", 0))
 
 
-def check_concurrency(place: Place, wanted: int | None, reserved: int) -> str:
+def check_concurrency(account: Account, wanted: int | None, reserved: int) -> str:
     """A remark on how many conversations can run at once, or nothing.
 
     `wanted`: to be reserved, if anything is; `reserved`: by this stack's function already.
     Raises AwsError for a reservation that Lambda would refuse.
     """
     if wanted is not None:
-        most = place.unreserved + reserved - KEPT_UNRESERVED
+        most = account.unreserved + reserved - KEPT_UNRESERVED
         if wanted > most:
             raise AwsError(
-                f"reserved_concurrency={wanted} can't be had: of this account's"
-                f" {place.concurrency}, {KEPT_UNRESERVED} have to stay unreserved, which leaves"
+                f"reserved_concurrency={wanted} is too many: of this account's"
+                f" {account.concurrency}, {KEPT_UNRESERVED} have to stay unreserved, which leaves"
                 f" {max(most, 0)}. Leave it out, or ask for more in Service Quotas"
                 " (Lambda, Concurrent executions)"
             )
-    elif place.concurrency < FEW:
+    elif account.concurrency < FEW:
         return (
-            f"This account can hold {place.concurrency} conversations at once; Service Quotas"
+            f"This account can hold {account.concurrency} conversations at once; Service Quotas"
             " (Lambda, Concurrent executions) gives more, for free."
         )
     return ""

@@ -1,13 +1,15 @@
 """The folder that a bot is written in: which one a command means, and what of it ships."""
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from infra.package.shipped import Shipped, shipped, ships
 from infra.package.target import PackageError
-from infra.toolchain.folders import ROOT
+from infra.toolchain.folders import BUILD, ROOT
 
 DEFAULT = ROOT / "bot"
 BOT_FILE = "bot.py"
@@ -21,18 +23,18 @@ class BotFolder:
     bot_file: Path | None = None
 
     @classmethod
-    def at(cls, bot_dir: str | None = None, bot_file: str | None = None) -> Self:
-        """`bot_dir` is relative to the working directory, by default the checkout's `bot/`.
-        `bot_file` is looked for in the working directory, then in the folder.
+    def at(
+        cls, bot_dir: str | None = None, bot_file: str | None = None, caller: str | None = None
+    ) -> Self:
+        """`bot_dir` is relative to `caller`, by default the checkout's `bot/`. `bot_file` is looked
+        for in `caller`, then in the folder. `caller` is by default the working directory.
 
         Raises PackageError where there is no such folder or file.
         """
-        # By its spelling, links left alone: the name is what a stack is named after.
-        path = Path(os.path.abspath(bot_dir)) if bot_dir else DEFAULT
-        if not path.is_dir():
-            raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
-        places = [Path(bot_file), path / bot_file] if bot_file else [path / BOT_FILE]
-        found = next((place.absolute() for place in places if place.is_file()), None)
+        path = cls.without_bot(bot_dir, caller).path
+        names = [Path(caller or "", bot_file), path / bot_file] if bot_file else [path / BOT_FILE]
+        places = [Path(os.path.abspath(name)) for name in names]
+        found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise PackageError(
                 f"{places[-1]} isn't there: it has to define the bot, as `bot = MyBot()`"
@@ -40,6 +42,31 @@ class BotFolder:
         if found.resolve().suffix != ".py":
             raise PackageError(f"{bot_file} isn't a .py file: give BOT_FILE=<the bot's module>")
         return cls(path, found if bot_file else None)
+
+    @classmethod
+    def without_bot(cls, bot_dir: str | None = None, caller: str | None = None) -> Self:
+        """For what needs the folder alone: there may be no `bot.py` in it. Raises PackageError."""
+        given = Path(caller or "", Path(bot_dir).expanduser()) if bot_dir else DEFAULT
+        # By its spelling, links left alone: the name is what a stack is named after.
+        path = Path(os.path.abspath(given))
+        if not path.is_dir():
+            raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
+        return cls(path)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the checkout's own `bot/`."""
+        return self.path.resolve() == DEFAULT
+
+    @property
+    def output(self) -> Path:
+        """Where what is made of it is kept: a folder of its own, so that two commands at once
+        never mix two bots."""
+        if self.is_default and not self.bot_file:
+            return BUILD
+        places = f"{self.path.resolve()}\0{self.bot_file.resolve() if self.bot_file else ''}"
+        name = re.sub(r"[^\w.-]+", "-", (self.bot_file or self.path).stem, flags=re.ASCII)
+        return BUILD / "bots" / f"{name}-{hashlib.sha256(places.encode()).hexdigest()[:8]}"
 
     @property
     def file(self) -> Path:

@@ -1,6 +1,5 @@
 """Which Python and machine a package is for."""
 
-import json
 import platform
 import re
 import sys
@@ -45,7 +44,7 @@ class Target:
 
     @classmethod
     def on_lambda(cls, python: str | None = None, arch: str | None = None) -> "Target":
-        """By default cdk.json's Python and this machine's architecture."""
+        """By default the host's Python and this machine's architecture."""
         return cls(python or configured_python(), arch or this_architecture())
 
     @classmethod
@@ -67,7 +66,8 @@ class Target:
 
 
 def configured_python() -> str:
-    return str(json.loads((ROOT / "cdk.json").read_text())["context"]["python"])
+    """The Python that functions run on where nothing else is chosen."""
+    return (ROOT / ".python-version").read_text().strip()
 
 
 def this_architecture() -> str:

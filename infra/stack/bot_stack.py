@@ -23,8 +23,7 @@ ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Archite
 ROTATED_BY_HAND = (
     "Poe makes the key: a rotation here would lock Poe out. `make set-key` is the rotation."
 )
-PYTHON_CHOSEN = "The Python version is the user's choice, in cdk.json; the package is built for it."
-XRAY = "X-Ray's actions have no resource level (AWS, Service Authorization Reference)."
+PYTHON_CHOSEN = "The Python version is the user's choice; the package is built for it."
 
 
 class BotStack(cdk.Stack):
@@ -87,7 +86,6 @@ class BotStack(cdk.Stack):
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
-            tracing=lambda_.Tracing.ACTIVE if options.tracing else lambda_.Tracing.DISABLED,
             # Streams of ten minutes may still run on the version that an update replaces.
             current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
         )
@@ -103,8 +101,6 @@ class BotStack(cdk.Stack):
                 actions=["secretsmanager:GetSecretValue"], resources=[self.secret.secret_arn]
             )
         )
-        if self.options.tracing:
-            acknowledge(role, "AwsSolutions-IAM5[Resource::*]", XRAY)
         return role
 
     def _environment(self) -> dict[str, str]:
@@ -114,7 +110,7 @@ class BotStack(cdk.Stack):
         return environment
 
     def _url(self) -> lambda_.FunctionUrl:
-        """Public, since Poe signs no requests: the handler refuses whoever lacks the access key.
+        """Public, since Poe signs no requests: the handler refuses callers without the access key.
 
         A RESPONSE_STREAM URL shows a buffered handler's raw proxy JSON: both go together.
         """

@@ -7,7 +7,6 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from infra.package.target import Target, configured_python
@@ -26,7 +25,7 @@ LAMBDAS_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 class ContextError(UserError):
-    """One line: which value will not do, and what would."""
+    """One line: which value is invalid, and what to use instead."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,14 @@ class Options:
     memory: int = 512  # MB, chosen from the curve in bench/results.md
     timeout: int = 615  # seconds
     arch: str = "arm64"
-    python: str = ""  # empty: cdk.json's
+    python: str = ""  # empty: the host's own
     streaming: bool = True
     reserved_concurrency: int | None = None
     log_retention_days: int = 30
     alarm_email: str | None = None
     dashboard: bool = False
-    tracing: bool = False
     bot_name: str | None = None
+    bot_dir: str | None = None
     bot_file: str | None = None
 
     @classmethod
@@ -78,7 +77,7 @@ def _number(low: int, high: int, why: str = "") -> _Check:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise ContextError(f"{name}={value} will not do: give {low} to {high}{why}")
+            raise ContextError(f"{name}={value} is invalid: use {low} to {high}{why}")
         return number
 
     return check
@@ -89,7 +88,7 @@ def _one_of(*values: Any, hint: str = "") -> _Check:
 
     def check(name: str, value: Any) -> Any:
         if str(value) not in by_text:
-            raise ContextError(f"{name}={value} will not do: give {hint or ', '.join(by_text)}")
+            raise ContextError(f"{name}={value} is invalid: use {hint or ', '.join(by_text)}")
         return by_text[str(value)]
 
     return check
@@ -98,7 +97,7 @@ def _one_of(*values: Any, hint: str = "") -> _Check:
 def _text(pattern: str, hint: str) -> _Check:
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise ContextError(f"{name}={value} will not do: give {hint}")
+            raise ContextError(f"{name}={value} is invalid: use {hint}")
         return value
 
     return check
@@ -109,9 +108,8 @@ def _flag(name: str, value: Any) -> bool:
     return bool(_one_of("true", "false")(name, str(value).lower()) == "true")
 
 
-def _file(name: str, value: Any) -> str:
-    if not Path(str(value)).is_file():
-        raise ContextError(f"{name}={value} will not do: there is no such file")
+def _path(name: str, value: Any) -> str:
+    """As it is: which folder and file are meant is looked up when they are needed."""
     return str(value)
 
 
@@ -126,9 +124,9 @@ _CHECKS: dict[str, _Check] = {
     "log_retention_days": _one_of(*RETENTION_DAYS),
     "alarm_email": _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
     "dashboard": _flag,
-    "tracing": _flag,
     "bot_name": _text(r"[A-Za-z0-9][A-Za-z0-9._-]*", "the bot's name on Poe"),
-    "bot_file": _file,
+    "bot_dir": _path,
+    "bot_file": _path,
 }
 assert _CHECKS.keys() == {field.name for field in fields(Options)}
 
@@ -143,5 +141,5 @@ def parsed(assignments: list[str]) -> dict[str, str]:
     """`name=value` texts, as the CDK's own `-c` takes them. Raises ContextError."""
     for assignment in assignments:
         if "=" not in assignment:
-            raise ContextError(f"-c {assignment} will not do: give name=value")
+            raise ContextError(f"-c {assignment} is invalid: use name=value")
     return dict(assignment.split("=", 1) for assignment in assignments)

@@ -1,6 +1,5 @@
-"""Runs the CDK's command line, with a line for each resource instead of pages of output."""
+"""Runs the CDK's command line: what it prints is shown as it comes, and kept in a log."""
 
-import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,25 +10,18 @@ from infra.toolchain.folders import BUILD, ROOT
 
 LOG = BUILD / "cdk.log"
 
-# PoeBot |  3/11 | 5:03:37 AM | CREATE_COMPLETE | AWS::Lambda::Url | Live/FunctionUrl (…)
-_EVENT = re.compile(
-    r"\S+ \| +(?P<count>\d+(?:/\d+)?) \| [^|]+ \| (?P<status>\w+) +\|"
-    r" (?P<type>AWS::\S+) +\| (?P<rest>.*)"
-)
-_REASON_LINES = 12
-
 
 class CdkError(UserError):
-    """The CDK failed: its own last words, and where the rest is."""
+    """The CDK failed: why, and where its whole output is."""
 
 
 def run(
     *arguments: str,
-    say: Callable[[str], object] = print,
+    show: Callable[[str], object] = print,
     variables: Mapping[str, str] | None = None,
     log: Path = LOG,
 ) -> None:
-    """Run `cdk <arguments>` in the project, say what becomes of each resource, keep all in `log`.
+    """Run `cdk <arguments>` in the checkout. `show` gets each line that it prints, without its end.
 
     `variables` replace those of this process. Raises CdkError and node.NodeError.
     """
@@ -46,35 +38,27 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
         ) as process,
     ):
         assert process.stdout
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            if progress := _progress(line):
-                say(progress)
+        try:
+            for line in process.stdout:
+                file.write(line)
+                show(line.rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
-        raise CdkError(_last_words(log))
+        raise CdkError(f"{_reason(log)} (the CDK's whole output: {_shown(log)})")
 
 
-def _progress(line: str) -> str:
-    """What a line means for someone who waits; empty for most lines."""
-    event = _EVENT.match(line)
-    if not event or event["type"] == "AWS::CloudFormation::Stack":
-        return ""
-    if event["status"].endswith("_FAILED"):
-        return f"  {event['status']}  {event['type']}  {event['rest']}"
-    if event["status"].endswith("_COMPLETE"):
-        return f"  {event['count']:>5}  {event['type'].removeprefix('AWS::')}"
-    return ""
-
-
-def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text().splitlines() if line.strip()]
+def _reason(log: Path) -> str:
+    """The CDK app's own error, if it ended with one; else the CDK's marked line, or its last."""
+    lines = [line.strip() for line in log.read_text().splitlines() if line.strip()]
     ours = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    said = ours or [line for line in lines if not _EVENT.match(line)][-_REASON_LINES:]
-    return "\n".join([*said, f"(the CDK's whole output: {_shown(log)})"])
+    crosses = [line.lstrip("❌ ") for line in lines if line.startswith("❌")]
+    return (ours or crosses or lines[-1:] or ["it printed nothing"])[0]
 
 
 def _shown(path: Path) -> str:

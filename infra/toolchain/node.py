@@ -109,5 +109,7 @@ def _installed_cdk() -> str:
 if __name__ == "__main__":
     try:
         set_up()
-    except NodeError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted: the same command goes on with it.")

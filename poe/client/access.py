@@ -6,11 +6,12 @@ from pathlib import Path
 
 import httpx
 
+from infra.package.bot_folder import BotFolder
 from infra.toolchain.errors import UserError
+from infra.toolchain.folders import BUILD
 from poe.client.conversation import LOOPBACK
 
 DEFAULT_URL = "http://127.0.0.1:9000/"
-DEFAULT_KEY_FILE = Path("build/run/access-key")
 KEY_VARIABLE = "POE_ACCESS_KEY"
 
 
@@ -29,25 +30,34 @@ def checked_url(text: str) -> str:
     return str(url)
 
 
-def access_key(key_file: Path | None = None, url: str = DEFAULT_URL) -> tuple[str, str]:
+def kept_key_file(bot: BotFolder) -> Path:
+    """Where `make run` keeps the access key of the folder's bot, from run to run."""
+    return BUILD / "run" / "access-key" if bot.is_default else bot.output / "access-key"
+
+
+def access_key(
+    key_file: Path | None = None, url: str = DEFAULT_URL, *, kept: Path
+) -> tuple[str, str]:
     """The bot's key and where it is from: the file that was asked for, else the environment,
-    else what `make run` keeps of the bot at `url`, or of any. Raises Unusable."""
+    else what `make run` says of the bot at `url`, else the file `kept`. Raises Unusable."""
     key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
     if not key_file and not key:
         key, source = _key_of_run(httpx.URL(url))
     if key_file or not key:
-        path = key_file or DEFAULT_KEY_FILE
+        path = key_file or kept
         try:
             key, source = path.read_text(), str(path)
         except OSError as error:
-            cure = f"start the bot with `make run`, or set {KEY_VARIABLE}"
-            raise Unusable(f"no access key in {path} ({error.strerror}): {cure}") from None
+            remedy = f"start the bot with `make run`, or set {KEY_VARIABLE}"
+            raise Unusable(
+                f"no access key in {os.path.relpath(path)} ({error.strerror}): {remedy}"
+            ) from None
     return checked_key(key, source), source
 
 
 def _key_of_run(url: httpx.URL) -> tuple[str, str]:
     """The key of a bot that a running `make run` serves at this URL, and its file; or nothing."""
-    file = Path("build", "run", str(url.port), "access-keys.json")
+    file = BUILD / "run" / str(url.port) / "access-keys.json"
     if url.host not in LOOPBACK or not file.exists():
         return "", str(file)
     return json.loads(file.read_text()).get(url.path, ""), str(file)

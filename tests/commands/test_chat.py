@@ -22,7 +22,9 @@ import uvicorn
 
 from commands.chat import main
 from commands.command import run_command
+from poe.client import access
 from poe.standin.standin import PoeStandIn
+from tests.support.bot_folder import write_folder
 
 KEY = "k" * 32
 PROJECT = Path(__file__).parents[2]
@@ -89,8 +91,9 @@ Chat = Callable[..., Run]
 def chat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Chat:
-    """Runs a chat through a pipe in this process, in an empty folder."""
+    """Runs a chat through a pipe in this process, in an empty folder, with nothing built yet."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(access, "BUILD", tmp_path / "build")
     for name in ("POE_ACCESS_KEY", "POE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -177,6 +180,18 @@ def test_files_go_with_the_first_message(chat: Chat, url: str, tmp_path: Path) -
     arguments = ("--url", url, "--attach", tmp_path / "a.txt")
     run = chat(*arguments, said="one\ntwo", POE_ACCESS_KEY=KEY)
     assert run.stdout == "2: one ['a.txt']\n3: two []\n"
+
+
+def test_a_file_is_looked_for_where_the_users_make_runs_and_then_in_the_bots_folder(
+    chat: Chat, url: str, tmp_path: Path
+) -> None:
+    write_folder(tmp_path, {"bot/a.txt": "the bot's", "bot/b.txt": "more", "there/a.txt": "mine"})
+    places = ("--bot-dir", tmp_path / "bot", "--caller", tmp_path / "there")
+    for name in ("a.txt", "b.txt"):
+        run = chat("--url", url, *places, "--attach", name, said="one", POE_ACCESS_KEY=KEY)
+        assert run.stdout == f"2: one ['{name}']\n"
+    run = chat("--url", url, *places, "--attach", "c.txt", said="one", POE_ACCESS_KEY=KEY)
+    assert run.stderr.startswith(f"error: cannot read {tmp_path}/there/c.txt: No such file")
 
 
 def test_the_key_is_read_from_the_file_that_make_run_keeps(

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import sys
+from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from poe.check import probe as check_probe
 from poe.check.finding import Finding, Verdict
 from poe.check.probe import Probe
 from poe.check.promises import PROMISES, https
+from poe.client import access
 from poe.client.access import Unusable
 from poe.client.sse import encode_event
 from poe.client.turn import Limits
@@ -264,9 +266,13 @@ def url() -> Iterator[str]:
         yield url
 
 
-def keep_key(folder: Path, key: str) -> None:
-    (folder / "build" / "run").mkdir(parents=True)
-    (folder / "build" / "run" / "access-key").write_text(key + "\n")
+def keep_key(build: Path, key: str) -> None:
+    (build / "run").mkdir(parents=True)
+    (build / "run" / "access-key").write_text(key + "\n")
+
+
+def key_for(url: str, stack: str | None = None) -> str:
+    return check.key_for(url, Namespace(stack=stack, bot_dir=None, caller=None))
 
 
 def test_a_line_per_promise_and_the_sum_are_printed_and_status_1_says_that_one_is_broken(
@@ -321,8 +327,8 @@ def test_nothing_at_the_url_gives_one_line_of_one_promise() -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty folder, no key, nobody at a keyboard."""
-    monkeypatch.chdir(tmp_path)
+    """Nothing built yet, no key, nobody at a keyboard."""
+    monkeypatch.setattr(access, "BUILD", tmp_path)
     monkeypatch.delenv("POE_ACCESS_KEY", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     return tmp_path
@@ -330,9 +336,9 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_the_key_of_make_run_is_for_this_machine_alone(alone: Path) -> None:
     keep_key(alone, KEY)
-    assert check.key_for("http://127.0.0.1:9000/", "PoeBot") == KEY
+    assert key_for("http://127.0.0.1:9000/") == KEY
     with pytest.raises(Unusable, match=r"no access key for bot.example: set POE_ACCESS_KEY"):
-        check.key_for("https://bot.example/", "PoeBot")
+        key_for("https://bot.example/")
 
 
 def test_the_stacks_key_is_for_the_stacks_url_alone(
@@ -343,8 +349,8 @@ def test_the_stacks_key_is_for_the_stacks_url_alone(
         deployed = cloud.stack(url=function_url)
         for name, value in deployed.environment.items():
             monkeypatch.setenv(name, value)
-        assert check.key_for(function_url, deployed.name) == KEY
+        assert key_for(function_url, deployed.name) == KEY
         monkeypatch.setenv("POE_ACCESS_KEY", "another")
-        assert check.key_for(function_url, deployed.name) == KEY
-        assert check.key_for(function_url.replace("abc", "xyz"), deployed.name) == "another"
-        assert check.key_for(function_url, "no-such-stack") == "another"
+        assert key_for(function_url, deployed.name) == KEY
+        assert key_for(function_url.replace("abc", "xyz"), deployed.name) == "another"
+        assert key_for(function_url, "no-such-stack") == "another"

@@ -15,8 +15,7 @@ from infra.package.target import configured_python
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
 
-# Until the pin has a file of its own, it stands in the CDK's context.
-PIN = ".python-version" if (ROOT / ".python-version").exists() else "cdk.json"
+PIN = ".python-version"
 PYTEST = (
     ".venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder"
 )
@@ -52,38 +51,58 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
         (["run"], ".venv/bin/python -m commands.run"),
         (
             ["run", "PORT=9001", "BOT_FILE=examples/x.py"],
-            ".venv/bin/python -m commands.run --port '9001' --bot-file 'examples/x.py'",
+            ".venv/bin/python -m commands.run --bot-file='examples/x.py' --port='9001'",
         ),
         (
-            ["chat", "URL=http://127.0.0.1:9001", "BOT=GPT-3.5-Turbo"],
-            ".venv/bin/python -m commands.chat --url 'http://127.0.0.1:9001' --bot 'GPT-3.5-Turbo'",
+            ["chat", "URL=http://127.0.0.1:9001", "BOT=GPT-3.5-Turbo", "ATTACH=-a b.txt"],
+            ".venv/bin/python -m commands.chat --url='http://127.0.0.1:9001'"
+            " --bot='GPT-3.5-Turbo' --attach='-a b.txt'",
         ),
         (
             ["set-key", "STACK=Other", "ANEW=yes"],
-            ".venv/bin/python -m commands.set_secret set-key --stack 'Other' --anew",
+            ".venv/bin/python -m commands.set_secret set-key --stack='Other' --anew",
         ),
         (
             ["set-secret", "NAME=A_KEY", "REMOVE=yes"],
-            ".venv/bin/python -m commands.set_secret set-secret --name 'A_KEY' --remove",
+            ".venv/bin/python -m commands.set_secret set-secret --name='A_KEY' --remove",
         ),
-        (["register", "BOT=My-Bot"], ".venv/bin/python -m commands.register --bot 'My-Bot'"),
+        (["register", "BOT=My-Bot"], ".venv/bin/python -m commands.register --bot='My-Bot'"),
         (
             ["check", "URL=https://bot.example", "TEXT=What's new?"],
-            ".venv/bin/python -m commands.check --url 'https://bot.example'"
-            " --text 'What'\\''s new?'",
+            ".venv/bin/python -m commands.check --url='https://bot.example'"
+            " --text='What'\\''s new?'",
         ),
-        (["logs", "SINCE=2h"], ".venv/bin/python -m commands.logs --since '2h'"),
+        (["logs", "SINCE=2h"], ".venv/bin/python -m commands.logs --since='2h'"),
+        (
+            ["deploy", "BOT_DIR=../a, it's ü", "CALLER=/x y", "STACK=B", "ARGS=-c memory=1769"],
+            ".venv/bin/python -m commands.deploy --bot-dir='../a, it'\\''s ü' --caller='/x y'"
+            " --stack='B' -c memory=1769",
+        ),
         (["test", "ARGS=-k stream -x"], f"{PYTEST} -m 'not slow' -k stream -x"),
         (["test-all", "ARGS=tests/handler"], f"{PYTEST} tests/handler"),
         (
             ["package", "PYTHON=3.12", "ARCH=arm64"],
-            ".venv/bin/python -m commands.package --python '3.12' --arch 'arm64'",
+            ".venv/bin/python -m commands.package --python='3.12' --arch='arm64'",
         ),
     ],
 )
 def test_variables_reach_the_commands_as_options(arguments: list[str], command: str) -> None:
     _, printed, _ = output_of("make", "--dry-run", *arguments, PATH=os.environ["PATH"])
     assert " ".join(printed.replace("\\\n", "").split()).endswith(f"exec {command}")
+
+
+@pytest.mark.parametrize("target", ["run", "logs", "register", "set-key", "deploy", "package"])
+def test_every_verb_takes_a_bots_folder(target: str) -> None:
+    variables = ("BOT_DIR=../my-bot", "CALLER=/there")
+    _, printed, _ = output_of("make", "--dry-run", target, *variables, PATH=os.environ["PATH"])
+    assert "--bot-dir='../my-bot' --caller='/there'" in printed
+
+
+def test_a_variable_of_another_program_is_not_taken_for_the_callers_folder() -> None:
+    environment = {"PATH": os.environ["PATH"], "CALLER": "/theirs", "NAME": "theirs"}
+    for target in ("run", "set-secret"):
+        _, printed, _ = output_of("make", "--dry-run", target, **environment)
+        assert "theirs" not in printed
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def saying(answer: str, status: int = 200) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("answer", "status", "words"),
     [
-        ("no", 401, "the bot refuses to tell its settings: status 401: no"),
+        ("no", 401, "the bot refuses to give its settings: status 401: no"),
         ("[]", 200, "the settings aren't a JSON object"),
         ('{"allow_attachments": "perhaps"}', 200, "Poe would refuse the bot's settings: allow_"),
         ("{}", 200, "Poe cannot be asked: "),

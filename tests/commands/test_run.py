@@ -1,5 +1,6 @@
 """`make run` and `make chat` as their user meets them: whole processes and what they print."""
 
+import asyncio
 import os
 import re
 import signal
@@ -13,18 +14,24 @@ import httpx
 import pytest
 
 from commands.command import run_command
-from commands.run import access_key, main
-from infra.toolchain.errors import UserError
+from commands.run import main
+from infra.package import bot_folder
+from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import ROOT
+from local.changes import Changes
+from poe.client import access
+from poe.client.access import kept_key_file
+from tests.support.bot_folder import write_folder
 
 BOT = """
 import os
 import fastapi_poe as fp
+from words import WORD
 
 class Bot(fp.PoeBot):
     async def get_response(self, request):
         print("pid", os.getpid())
-        yield fp.PartialResponse(text="WORD ")
+        yield fp.PartialResponse(text=WORD)
         async for message in fp.stream_request(request, "Echo", request.access_key):
             yield message
 
@@ -38,7 +45,7 @@ bot = Bot()
 class Run:
     """A `make run` under way, with everything it has printed."""
 
-    def __init__(self, port, bot_file, *options):
+    def __init__(self, port, folder, *options):
         self.port = port
         self.output = ""
         command = [
@@ -47,8 +54,8 @@ class Run:
             "commands.run",
             "--port",
             str(port),
-            "--bot-file",
-            bot_file,
+            "--bot-dir",
+            folder,
         ]
         command += options
         # Without PYTHONUNBUFFERED: what is printed has to arrive through a pipe all the same.
@@ -100,16 +107,16 @@ def free_port():
 @pytest.fixture
 def running(tmp_path):
     """A `make run` of a bot that a test can change."""
-    bot_file = tmp_path / "bot.py"
-    bot_file.write_text(BOT)
-    run = Run(free_port(), bot_file)
-    run.bot_file = bot_file
+    folder = write_folder(tmp_path / "my bot's", {"bot.py": BOT, "words.py": "WORD = 'WORD '"})
+    run = Run(free_port(), folder)
+    run.folder = folder
     yield run
     run.end()
 
 
 def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     running.wait_for("Ctrl-C ends everything.")
+    assert f"It reloads when a file of {running.folder} changes." in running.output
     url = f"http://127.0.0.1:{running.port}/"
     assert f"URL         {url}" in running.output
     assert re.search(r"Access key  [0-9a-f]{32}\n", running.output)
@@ -123,13 +130,13 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     assert "hello there" in said.stdout  # from the stand-in for Poe
     running.wait_for("query: done")
 
-    running.bot_file.write_text(BOT.replace("WORD", "CHANGED"))
+    (running.folder / "words.py").write_text("WORD = 'CHANGED '")
     running.wait_for("Reloaded in")
     assert "CHANGED " in running.chat("again\n").stdout
 
-    running.bot_file.write_text("import nowhere_to_be_found")
+    (running.folder / "bot.py").write_text("import nowhere_to_be_found")
     running.wait_for("No module named 'nowhere_to_be_found'")
-    running.bot_file.write_text(BOT)
+    (running.folder / "bot.py").write_text(BOT)
     running.wait_for("Reloaded in", times=2)
     assert running.chat("and again\n").returncode == 0
     assert "Traceback" not in running.output
@@ -158,9 +165,7 @@ def test_a_kill_ends_everything_with_the_status_that_shells_expect(running):
     ],
 )
 def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
-    bot_file = tmp_path / "bot.py"
-    bot_file.write_text(source)
-    run = Run(free_port(), bot_file)
+    run = Run(free_port(), write_folder(tmp_path / "bot", {"bot.py": source}))
     run.process.wait(30)
     assert run.end() == 1
     [line] = [line for line in run.output.splitlines() if line and line != "Stopped."]
@@ -168,12 +173,13 @@ def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
     assert words in line
 
 
-def test_a_port_in_use_gives_one_clear_line():
+def test_a_port_in_use_gives_one_clear_line(tmp_path):
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT})
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        run = Run(port, ROOT / "examples" / "echo.py")
+        run = Run(port, folder)
         assert run.process.wait(30) == 1
         run.end()
     [line] = run.output.splitlines()
@@ -181,7 +187,7 @@ def test_a_port_in_use_gives_one_clear_line():
 
 
 def test_a_bot_file_that_is_not_there_gives_one_clear_line(tmp_path):
-    run = Run(free_port(), tmp_path / "none.py")
+    run = Run(free_port(), tmp_path, "--bot-file", "none.py")
     assert run.process.wait(30) == 1
     run.end()
     [line] = run.output.splitlines()
@@ -193,16 +199,51 @@ def test_a_memory_that_lambda_does_not_have_gives_one_clear_line(capsys):
     assert capsys.readouterr().err == "error: MEMORY=64 is invalid: use 128 to 10240 MB\n"
 
 
-def test_the_key_is_kept_from_run_to_run_for_its_owner_alone(tmp_path):
-    file = tmp_path / "run" / "access-key"
-    key = access_key(file, None)
-    assert len(key) == 32
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert access_key(file, None) == key
-    assert access_key(file, "p" * 32) == "p" * 32
-    assert access_key(file, None) == "p" * 32
+def test_two_folders_have_keys_of_their_own_and_never_each_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(access, "BUILD", tmp_path)
+    monkeypatch.setattr(bot_folder, "BUILD", tmp_path)
+    folders = [write_folder(tmp_path / name / "bot", {"bot.py": BOT}) for name in "ab"]
+    kept = [kept_key_file(BotFolder.at(str(folder))) for folder in folders]
+    assert len({*kept, kept_key_file(BotFolder.at())}) == 3
+    assert kept_key_file(BotFolder.at()) == tmp_path / "run" / "access-key"
 
 
-def test_a_given_key_of_another_size_is_refused(tmp_path):
-    with pytest.raises(UserError, match="POE_ACCESS_KEY has to be 32"):
-        access_key(tmp_path / "access-key", "short")
+async def told(changes):
+    async with asyncio.timeout(20):
+        await changes.next()
+
+
+@pytest.mark.anyio
+async def test_a_change_during_a_build_causes_another(tmp_path):
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT})
+    async with Changes(BotFolder.at(str(folder))) as changes:
+        (folder / "bot.py").write_text("changed while the first build is under way")
+        await told(changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("new.py", True),
+        ("data/words.csv", True),
+        ("requirements.txt", True),
+        ("requirements.lock", False),
+        (".git/index", False),
+        ("tests/test_bot.py", False),
+        ("secrets.json", False),
+        ("../elsewhere.py", False),
+    ],
+)
+def test_a_bot_is_reloaded_for_what_its_package_is_made_of(tmp_path, name, counts):
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "data/x": "", name: ""})
+    assert Changes(BotFolder.at(str(folder))).counts(folder / name) is counts
+
+
+@pytest.mark.anyio
+async def test_a_bot_file_is_watched_where_it_lies_even_when_an_editor_replaces_it(tmp_path):
+    folder = write_folder(tmp_path / "bot", {"x": ""})
+    write_folder(tmp_path, {"other.py": "1", "new": "2", "newer": "3"})
+    async with Changes(BotFolder.at(str(folder), str(tmp_path / "other.py"))) as changes:
+        for name in ("new", "newer"):
+            (tmp_path / name).rename(tmp_path / "other.py")
+            await told(changes)

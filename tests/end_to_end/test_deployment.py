@@ -217,7 +217,6 @@ async def test_a_first_deployment_bootstraps_and_prints_url_and_next_steps(
     steps = ["create_bot?server=1", "make set-key", "Paste the URL", "make register"]
     places = [first.said.index(step) for step in steps]
     assert places == sorted(places)
-    assert len(first.said.splitlines()) < 60
     assert first.key not in first.said
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import marshal
 import os
 import re
@@ -18,6 +19,7 @@ import commands.package
 import infra.package.build
 import infra.package.libraries
 import infra.toolchain.uv
+from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
@@ -340,12 +342,15 @@ def test_a_wrong_option_gives_one_clear_line(arguments: list[str], complaint: st
 def test_the_command_prints_the_packages_folder_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands.package, "BUILD", tmp_path)
+    """For the processor that the bot's own cdk.json names, in a folder of the bot's own."""
+    monkeypatch.setattr(bot_folder, "BUILD", tmp_path)
     monkeypatch.chdir(tmp_path)
-    commands.package.main(["--python", Target.here().python, "--arch", "arm64"])
-    folder = f"package-{Target.here().python}-arm64"
-    assert capfd.readouterr().out.splitlines()[-1] == folder
-    assert (tmp_path / folder / "bootstrap").exists()
+    context = {"context": {"arch": "arm64", "python": Target.here().python}}
+    folder = write_folder(tmp_path / "it's", {"bot.py": BOT, "cdk.json": json.dumps(context)})
+    commands.package.main(["--bot-dir", str(folder)])
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(rf"bots/it-s-[0-9a-f]{{8}}/package-{Target.here().python}-arm64", last)
+    assert (tmp_path / last / "bootstrap").exists()
 
 
 @pytest.fixture

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from commands import run
+from infra.aws.secret_members import BadMember
+from infra.package.bot_folder import BotFolder
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
-from local.secrets_file import BadSecrets, read_members, with_keys
+from local.secrets_file import kept_key, misplaced, read_members, with_keys
+from poe.client import access
 from poe.client.access import access_key
 from poe.client.served_bot import DeclaredBot, declared_bots, keep_keys
 from tests.commands.test_run import Run, free_port
+from tests.support.bot_folder import write_folder
 
 BOT = """
 import os
@@ -43,11 +47,14 @@ def test_the_files_members_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "one JSON object"),
-        ("OPENAI_API_KEY=VALUE", "one JSON object"),
-        ('["VALUE"]', "one JSON object"),
-        ('{"A": "VALUE", "A": "b"}', "each name once"),
-        ('{"openai_api_key": "VALUE"}', "'openai_api_key': a member's name has to match"),
+        ("", "isn't JSON: line 1, column 1"),
+        ("OPENAI_API_KEY=VALUE", "isn't JSON: line 1, column 1"),
+        ('{\n  "A": "VALUE",\n}', "isn't JSON: line 2, column 15"),
+        ('{"A": "VALUE" "B": 1}', "isn't JSON: line 1, column 15"),
+        ('["VALUE"]', "isn't a JSON object"),
+        ('{"A": "VALUE", "A": "b"}', "has a name twice"),
+        ('{"openai_api_key": "VALUE"}', "name has to match"),
+        ('{"sk-VALUE": "OPENAI_API_KEY"}', "name has to match"),
         ('{"AWS_PROFILE": "VALUE"}', "AWS_PROFILE would change how the function runs"),
         ('{"A": {"b": "VALUE"}}', "the value of A is not a text"),
         ('{"A": "VALUE\\u0000"}', "the value of A is not a text"),
@@ -57,34 +64,61 @@ def test_the_files_members_are_read(tmp_path: Path) -> None:
 def test_what_is_wrong_with_the_file_is_one_line_without_a_value(
     tmp_path: Path, text: str, words: str
 ) -> None:
-    with pytest.raises(BadSecrets) as refused:
-        read_members(secrets_file(tmp_path, text))
+    file = secrets_file(tmp_path, text)
+    with pytest.raises(UserError) as refused:
+        read_members(file)
     line = str(refused.value)
-    assert line.startswith("secrets.json")
+    assert line.startswith(str(file))
     assert words in line
     assert "\n" not in line
     assert "VALUE" not in line
 
 
-def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    file = secrets_file(tmp_path, "{}", mode=0o640)
-    with pytest.raises(BadSecrets, match="run `chmod 600 secrets.json`"):
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    assert read_members(secrets_file(tmp_path, '\ufeff{"A": "b"}')) == {"A": "b"}
+
+
+def test_a_file_that_isnt_utf_8_is_one_line(tmp_path: Path) -> None:
+    file = secrets_file(tmp_path, "")
+    file.write_bytes('{"A": "é"}'.encode("latin-1"))
+    with pytest.raises(UserError, match="isn't UTF-8: save it as UTF-8"):
         read_members(file)
 
 
-def test_the_files_access_key_is_used_unless_the_environment_has_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "my bot"
+    folder.mkdir()
+    file = secrets_file(folder, "{}", mode=0o640)
+    with pytest.raises(UserError, match=f"run `chmod 600 '{file}'`"):
+        read_members(file)
+
+
+def test_a_file_in_the_place_of_earlier_versions_is_named_with_its_right_place(
+    tmp_path: Path,
 ) -> None:
-    file = secrets_file(tmp_path, f'{{"POE_ACCESS_KEY": "{"f" * 32}", "B": "b"}}')
-    monkeypatch.setattr(run, "KEY_FILE", tmp_path / "access-key")
-    monkeypatch.delenv("POE_ACCESS_KEY", raising=False)
-    assert run.secret_members(file, []) == {"POE_ACCESS_KEY": "f" * 32, "B": "b"}
-    monkeypatch.setenv("POE_ACCESS_KEY", "e" * 32)
-    assert run.secret_members(file, []) == {"POE_ACCESS_KEY": "e" * 32, "B": "b"}
+    bot = BotFolder(tmp_path / "bot")
+    bot.path.mkdir()
+    assert misplaced(bot, tmp_path / "secrets.json") == ""
+    old = secrets_file(tmp_path, "{}")
+    assert misplaced(bot, old).endswith(f"Move it into {bot.path}")
+    secrets_file(bot.path, "{}")
+    assert misplaced(bot, old) == ""
+
+
+def test_the_access_key_is_the_kept_one_unless_another_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "access-key"
+    key = kept_key(file, None)
+    assert len(key) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert kept_key(file, None) == key
+    assert kept_key(file, f" {'p' * 32}\n") == "p" * 32
+    assert kept_key(file, None) == "p" * 32
+    with pytest.raises(BadMember, match="has 5 characters, not 32"):
+        kept_key(file, "short")
 
 
 def test_git_ignores_the_file() -> None:
-    assert "/secrets.json" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "secrets.json" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_every_bot_gets_a_key_that_stays_unless_it_has_one() -> None:
@@ -125,39 +159,40 @@ def test_bots_are_known_from_their_file(
 def test_a_chat_finds_the_key_of_the_bot_at_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(access, "BUILD", tmp_path)
     monkeypatch.delenv("POE_ACCESS_KEY", raising=False)
     declared = [DeclaredBot("/echo", "ECHO_ACCESS_KEY"), DeclaredBot()]
     keys = {"ECHO_ACCESS_KEY": "e" * 32, "POE_ACCESS_KEY": "k" * 32}
-    file = Path("build", "run", "9001", "access-keys.json")
+    file = tmp_path / "run" / "9001" / "access-keys.json"
     keep_keys(file, declared, keys)
-    Path("build", "run", "access-key").write_text("d" * 32)
+    kept = tmp_path / "access-key"
+    kept.write_text("d" * 32)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert access_key(url="http://127.0.0.1:9001/echo") == ("e" * 32, str(file))
-    assert access_key(url="http://localhost:9001") == ("k" * 32, str(file))
-    # Another port, another path, another machine: what `make run` keeps for any bot.
+    assert access_key(url="http://127.0.0.1:9001/echo", kept=kept) == ("e" * 32, str(file))
+    assert access_key(url="http://localhost:9001", kept=kept) == ("k" * 32, str(file))
+    # Another port, another path, another machine: what is kept for the bot's folder.
     for url in ("http://127.0.0.1:9000/", "http://127.0.0.1:9001/x", "http://example.com:9001/"):
-        assert access_key(url=url)[0] == "d" * 32
+        assert access_key(url=url, kept=kept)[0] == "d" * 32
     monkeypatch.setenv("POE_ACCESS_KEY", "s" * 32)
-    assert access_key(url="http://127.0.0.1:9001/echo") == ("s" * 32, "POE_ACCESS_KEY")
+    assert access_key(url="http://127.0.0.1:9001/echo", kept=kept) == ("s" * 32, "POE_ACCESS_KEY")
 
 
 def test_a_bot_that_misses_a_member_says_where_to_put_it_and_then_finds_it(
     tmp_path: Path,
 ) -> None:
-    bot_file = tmp_path / "bot.py"
-    bot_file.write_text(BOT)
-    missing = Run(free_port(), bot_file, "--secrets", tmp_path / "secrets.json")
+    folder = write_folder(tmp_path / "my bot", {"bot.py": BOT})
+    missing = Run(free_port(), folder)
     missing.process.wait(30)
     assert missing.end() == 1
-    [line] = [line for line in missing.output.splitlines() if line]
+    line = missing.output.splitlines()[-1]
     assert line.startswith("error: the bot does not start: KeyError: 'OTHER_KEY'")
     assert line.endswith(
-        'Put OTHER_KEY into secrets.json, as {"OTHER_KEY": "…"}, and start `make run` again'
+        f'Put OTHER_KEY into {folder}/secrets.json, as {{"OTHER_KEY": "…"}},'
+        " and start `make run` again"
     )
 
-    file = secrets_file(tmp_path, '{"OTHER_KEY": "abcdefghi"}')
-    running = Run(free_port(), bot_file, "--secrets", file)
+    secrets_file(folder, '{"OTHER_KEY": "abcdefghi"}')
+    running = Run(free_port(), folder)
     try:
         running.wait_for("Ctrl-C ends everything.")
         assert running.chat("hello\n").stdout.startswith("the other key ends with ghi")
@@ -166,8 +201,9 @@ def test_a_bot_that_misses_a_member_says_where_to_put_it_and_then_finds_it(
     assert "abcdefghi" not in running.output
 
 
-def test_several_bots_run_and_each_is_talked_to_at_its_path() -> None:
-    running = Run(free_port(), ROOT / "examples" / "several_bots.py")
+def test_several_bots_run_and_each_is_talked_to_at_its_path(tmp_path: Path) -> None:
+    source = (ROOT / "examples" / "several_bots.py").read_text()
+    running = Run(free_port(), write_folder(tmp_path / "several", {"bot.py": source}))
     try:
         running.wait_for("Ctrl-C ends everything.")
         assert "Your bots run on a local Lambda" in running.output

@@ -1,0 +1,87 @@
+"""The CDK's own command line, as it is, for a bot in a folder of its own."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.package.target import this_architecture
+from infra.toolchain import node
+from infra.toolchain.folders import ROOT
+from infra.toolchain.pythons import this_version
+from tests.support.bot_folder import write_folder
+
+EXTENSION = """
+from aws_cdk import aws_dynamodb as dynamodb
+from names import TABLE
+
+def extend(stack):
+    key = dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING)
+    table = dynamodb.TableV2(stack, TABLE, partition_key=key)
+    table.grant_read_write_data(stack.function)
+    stack.function.add_environment("TABLE", table.table_name)
+"""
+
+
+def synth(output: Path, *context: str) -> subprocess.CompletedProcess[str]:
+    arguments = [part for each in context for part in ("-c", each)]
+    return subprocess.run(
+        [*node.cdk_command(), "synth", "--quiet", "--output", str(output), *arguments],
+        cwd=ROOT,
+        env=node.environment(),
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    context = {"memory": 2048, "arch": this_architecture(), "python": this_version()}
+    own = json.dumps({"context": context})
+    return write_folder(tmp_path / "zoë's bot", {"bot.py": "bot = None\n", "cdk.json": own})
+
+
+def template(output: Path, stack: str) -> dict[str, Any]:
+    return json.loads((output / f"{stack}.template.json").read_text())["Resources"]
+
+
+def properties(resources: dict[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = (each["Properties"] for each in resources.values() if each["Type"] == kind)
+    return found
+
+
+def test_the_folder_is_deployed_with_its_own_context_and_what_its_stack_py_adds(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_folder(folder, {"stack.py": EXTENSION, "names.py": "TABLE = 'Visits'\n"})
+    done = synth(tmp_path / "out", f"bot_dir={folder}", "timeout=100")
+    assert done.returncode == 0, done.stdout + done.stderr
+    resources = template(tmp_path / "out", "ZoeSBot")
+    function = properties(resources, "AWS::Lambda::Function")
+    assert (function["MemorySize"], function["Timeout"]) == (2048, 100)
+    assert "TABLE" in function["Environment"]["Variables"]
+    assert properties(resources, "AWS::DynamoDB::GlobalTable")
+    (asset,) = (tmp_path / "out").glob("asset.*/bot/bot.py")
+    assert asset.read_text() == "bot = None\n"
+    assert not asset.with_name("stack.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"stack.py": "x = 1\n"}, "stack.py has no function `extend(stack)`"),
+        ({"cdk.json": "{,}"}, "cdk.json isn't JSON: line 1, column 2"),
+        ({"bot.py": "def f(:\n"}, "bot.py:1"),
+    ],
+)
+def test_a_mistake_in_the_folder_is_one_line(
+    folder: Path, files: dict[str, str], complaint: str, tmp_path: Path
+) -> None:
+    write_folder(folder, files)
+    done = synth(tmp_path / "out", f"bot_dir={folder}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert complaint in line
