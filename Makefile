@@ -119,7 +119,7 @@ bench: venv  ## how fast it is beside other ways to host a bot; takes minutes [R
 
 .PHONY: clean
 clean:  ## remove all that was built or installed here, and the key of `make run`
-	rm -rf .venv build node_modules cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build node_modules cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # .venv, with as much in it as a target needs: uv alone, what runs a bot, what deploys it, or all.

@@ -122,16 +122,18 @@ def test_a_folder_that_may_not_be_written_gets_one_line() -> None:
         new.write(Path("/proc/bot"))
 
 
-def test_make_new_is_relative_to_where_the_user_stands(tmp_path: Path) -> None:
-    printed = make(ROOT, "new", "DIR=it's/bot", f"CALLER={tmp_path}")
-    assert "Created it's/bot. Next:" in printed
-    assert """  cd 'it'"'"'s/bot'""" in printed
+def test_it_is_relative_to_where_the_user_stands_and_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new.main(["--dir", "it's/bot", "--caller", str(tmp_path)])
+    steps = ["""cd 'it'"'"'s/bot'""", "make run", "make deploy"]
+    assert capsys.readouterr().out == "\n  ".join(["Created it's/bot. Next:", *steps]) + "\n"
     assert (tmp_path / "it's" / "bot" / "bot.py").exists()
 
 
-def test_make_new_without_a_folder_says_how() -> None:
-    error = "error: the new bot's folder isn't named: `make new DIR=../my-bot`"
-    assert error in make(ROOT, "new")
+def test_without_a_folder_it_says_how_to_name_one() -> None:
+    with pytest.raises(UserError, match=r"isn't named: `make new DIR=\.\./my-bot`"):
+        new.main([])
 
 
 def test_a_new_folders_make_lists_the_hosts_commands(tmp_path: Path) -> None:
