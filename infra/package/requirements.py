@@ -7,7 +7,6 @@ paths on this one, and credentials, which the lock would spread.
 
 import codecs
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +144,8 @@ def _named(requirement: str) -> str:
 
 def _dependencies(file: Path) -> list[str]:
     """`[project]`'s, and not what is left to a tool of its own. Raises PackageError."""
+    import tomllib  # here: it is half of what importing this module takes
+
     try:
         content = tomllib.loads(decode(file))
     except tomllib.TOMLDecodeError as error:
