@@ -74,6 +74,7 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     house = Wheelhouse(tmp_path / "house")
     house.use(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")  # a narrow terminal
     for version in ("0.0.83", "0.0.84"):
         house.wheel("fastapi-poe", version, ["starlette", "uvicorn"])
     for version in ("1.0", "1.1", "1.2"):
@@ -158,6 +159,15 @@ def test_versions_stay_until_an_upgrade_is_asked_for(place: Place) -> None:
     assert place.versions()["click"] == "1.0"
     newest = place.versions(upgrade="1")
     assert (newest["click"], newest["starlette"]) == ("2.0", "1.2")
+
+
+def test_constraints_hold_for_an_upgrade_too(place: Place) -> None:
+    place.house.wheel("words", "2.0")
+    write_folder(place.bot.path, {"limits.txt": "words<2\nclick==7\n"})
+    place.requires("words", "-c limits.txt")
+    found = place.versions(upgrade="1")
+    assert found["words"] == "1.0"
+    assert "click" not in found
 
 
 def test_new_pins_of_the_host_bring_the_versions_that_they_were_tested_with(place: Place) -> None:
@@ -261,8 +271,15 @@ def test_an_interrupted_lock_leaves_the_one_that_was_there_and_nothing_else(
     assert {path.name for path in place.bot.path.iterdir()} == names
 
 
-def test_two_at_once_write_one_whole_lock(place: Place) -> None:
+def test_two_at_once_write_one_whole_lock(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.requires("words", "click")
+    both_have_written, replace = threading.Barrier(2, timeout=60), Path.replace
+
+    def replace_together(aside: Path, target: Path) -> Path:
+        both_have_written.wait()
+        return replace(aside, target)
+
+    monkeypatch.setattr(Path, "replace", replace_together)
     threads = [threading.Thread(target=place.lock) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -399,6 +416,14 @@ def test_wheels_for_others_say_what_to_try(place: Place, tag: str, advice: str) 
     place.house.wheel("fast", tag=tag)
     place.requires("fast")
     with pytest.raises(PackageError, match=re.escape(advice)):
+        place.lock()
+
+
+def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(place: Place) -> None:
+    place.house.wheel("fast", tag="cp311-cp311-manylinux_2_28_x86_64")
+    place.house.sources("fast", kind="pure")
+    place.requires("fast")
+    with pytest.raises(PackageError, match="and it has compiled parts"):
         place.lock()
 
 
