@@ -46,10 +46,10 @@ class SecretStore:
         return check_key(check_value(name, members[name]))
 
     def change(self, edit: Edit, *, anew: bool = False) -> Members:
-        """Put what `edit` makes of the current members; the members now.
+        """Store what `edit` returns for the current members. Gives the members as stored.
 
         Nothing that another change puts in the meantime is lost: it is read, and `edit` asked
-        again. `anew` begins with no members where the secret holds no JSON object.
+        again. With `anew`, a secret that isn't a JSON object is treated as empty.
         """
         conflicts: dict[str, int] = {}
         for _ in range(ATTEMPTS):
@@ -63,7 +63,7 @@ class SecretStore:
                 return after
             conflicts[version.id] = times + 1
             time.sleep(PAUSE)
-        raise AwsError("somebody else changes the secret all the time: try again later")
+        raise AwsError("the secret keeps being changed by others: try again later")
 
     def _members(self, version: Version) -> Members:
         if version.members is None:
@@ -113,8 +113,8 @@ class SecretStore:
 def _successor(version: str, conflicts: int) -> str:
     """The id of the version that follows `version`.
 
-    Secrets Manager can't put on a condition, but refuses a second version of the same id with
-    another text (API reference, PutSecretValue, ClientRequestToken). As whoever changes
+    Secrets Manager can't put conditionally, but refuses a second version of the same id with
+    another text (API reference, PutSecretValue, ClientRequestToken). As everyone who changes
     `version` asks for the same id, only the first succeeds. A secret that was set back to an old
     version has its successor already: `conflicts`, how often that was met, gives it another.
     """
