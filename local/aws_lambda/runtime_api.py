@@ -6,7 +6,6 @@ emulator. Paths are below `/2018-06-01/runtime/`.
 """
 
 import asyncio
-import base64
 import json
 import time
 import uuid
@@ -15,8 +14,9 @@ from enum import Enum
 
 import h11
 
+from local.aws_lambda.error_documents import decoded, init_error, parsed, type_of
 from local.aws_lambda.http import BodyTooLarge, HttpServer, ServerConnection, TruncatedBody
-from local.aws_lambda.invocation import FunctionError, InitError, Invocation
+from local.aws_lambda.invocation import FunctionError, Invocation
 
 MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
 
@@ -176,17 +176,17 @@ class RuntimeApi:
         self, connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
     ) -> None:
         self._step(RuntimeState.RESPONDING)
-        document = _document(await _whole(connection))
-        await invocation.fail(FunctionError(_error_type(headers, document), document))
+        document = parsed(await _whole(connection))
+        await invocation.fail(FunctionError(type_of(headers, document), document))
         self._answered(invocation)
         await connection.respond(202, _JSON, _ACCEPTED)
 
     async def _init_error(self, connection: ServerConnection, headers: Mapping[str, str]) -> None:
         self._step(RuntimeState.INIT_ERROR)
-        document = _document(await _whole(connection))
+        document = parsed(await _whole(connection))
         await connection.respond(202, _JSON, _ACCEPTED)
         if not self.initialised.done():
-            self.initialised.set_exception(_init_error(headers, document))
+            self.initialised.set_exception(init_error(headers, document))
 
     def _current(self, request_id: str, headers: Mapping[str, str]) -> Invocation:
         token = headers.get("lambda-runtime-invocation-id", self._invocation_token)
@@ -221,8 +221,8 @@ async def _take_stream(
         await invocation.end()
         return
     body = connection.trailers.get("lambda-runtime-function-error-body", "")
-    document = _document(_decoded(body))
-    await invocation.fail(FunctionError(_error_type(connection.trailers, document), document))
+    document = parsed(decoded(body))
+    await invocation.fail(FunctionError(type_of(connection.trailers, document), document))
 
 
 async def _whole(connection: ServerConnection) -> bytes:
@@ -230,33 +230,3 @@ async def _whole(connection: ServerConnection) -> bytes:
         return await connection.read_body(MAX_PAYLOAD)
     except (BodyTooLarge, TruncatedBody):
         return b""
-
-
-def _decoded(body: str) -> bytes:
-    try:
-        return base64.b64decode(body, validate=True)
-    except ValueError:
-        return b""
-
-
-def _document(body: bytes) -> object:
-    """An error document as JSON; anything else is kept as text."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode(errors="replace")
-
-
-def _error_type(headers: Mapping[str, str], document: object) -> str:
-    """By the header, or where it is missing (awslambdaric sends none) by the document."""
-    fields = document if isinstance(document, dict) else {}
-    default = str(fields.get("errorType", "Function.Unknown"))
-    return headers.get("lambda-runtime-function-error-type", default)
-
-
-def _init_error(headers: Mapping[str, str], document: object) -> InitError:
-    fields = document if isinstance(document, dict) else {}
-    error_type = str(fields.get("errorType") or _error_type(headers, document))
-    trace = fields.get("stackTrace")
-    lines = tuple(str(line) for line in trace) if isinstance(trace, list) else ()
-    return InitError(error_type, str(fields.get("errorMessage", "")), lines)

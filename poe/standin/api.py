@@ -6,7 +6,7 @@ client turns into its clearest error.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -27,6 +27,7 @@ from poe.client.sse import encode_event
 from poe.standin.declared import BadSettings, BotSettings, DeclaredCalls, describe, parse_settings
 from poe.standin.models import ModelEvent, answer, error
 from poe.standin.record import BotCall, Cost, Keys, Record, Upload
+from poe.standin.responses import closing, cost_refusal, event_stream, streamed
 from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore, guess_type
 
 MOST_MILLI_CENTS = 1_000_000
@@ -79,12 +80,12 @@ class PoeApi:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not self._keys.may_call(key):
             self._say("poe: a call to a bot came with a wrong key and was refused")
-            return _event_stream(error("Invalid API key."), status=401)
+            return event_stream(error("Invalid API key."), status=401)
         try:
             body = await request.json()
             kind = body.get("type")
         except (ValueError, AttributeError):
-            return _event_stream(error("The request isn't a JSON object."), status=400)
+            return event_stream(error("The request isn't a JSON object."), status=400)
         if kind == "query":
             return await self._query(request.path_params["bot"], key, body)
         if kind in ("report_error", "report_feedback", "report_reaction"):
@@ -92,22 +93,22 @@ class PoeApi:
             return JSONResponse({})
         if kind == "settings":
             return JSONResponse(parse_settings({}).model_dump())
-        return _event_stream(error(f"Unsupported request type {kind!r}."), status=501)
+        return event_stream(error(f"Unsupported request type {kind!r}."), status=501)
 
     async def _query(self, bot: str, key: str, body: dict[str, Any]) -> Response:
         try:
             query = QueryRequest.model_validate(body)
         except ValidationError as invalid:
             self._say(f"poe: a call to {bot} was refused: {describe(invalid)}")
-            return _event_stream(error(f"Invalid query: {describe(invalid)}"), status=400)
+            return event_stream(error(f"Invalid query: {describe(invalid)}"), status=400)
         self.record.calls.append(BotCall(bot, query, time.monotonic()))
         if key in self._declared and (refusal := await self._refusal(bot, query, key)):
-            return _event_stream(refusal)
+            return event_stream(refusal)
         if self._keys.real:
             self._say(f"poe: {bot} is called on Poe")
             return await self._pass_on(bot, body, self._keys.real)
         self._say(f"poe: {bot} is called, its stand-in answers")
-        return _streamed(encode_event(e.name, e.data) async for e in answer(bot, query))
+        return streamed(encode_event(e.name, e.data) async for e in answer(bot, query))
 
     async def _refusal(self, bot: str, query: QueryRequest, key: str) -> ModelEvent | None:
         """Why a bot may not make this call: it answers no user's message, or wasn't declared."""
@@ -149,9 +150,9 @@ class PoeApi:
             reply = await self._client.send(request, stream=True)
         except httpx.HTTPError as failure:
             self._say(f"poe: Poe can't be reached ({type(failure).__name__})")
-            return _event_stream(error("Poe can't be reached.", allow_retry=True))
+            return event_stream(error("Poe can't be reached.", allow_retry=True))
         return StreamingResponse(
-            _closing(reply),
+            closing(reply),
             status_code=reply.status_code,
             headers={"Content-Type": reply.headers.get("content-type", "text/plain")},
         )
@@ -196,16 +197,16 @@ class PoeApi:
             items = tuple(CostItem.model_validate(item) for item in body["amounts"])
             key = body["access_key"]
         except (ValueError, KeyError, TypeError):
-            return _cost_refusal(400, "amounts and access_key are needed")
+            return cost_refusal(400, "amounts and access_key are needed")
         if key not in self._keys.access:
-            return _cost_refusal(401, "this is not the bot's access key")
+            return cost_refusal(401, "this is not the bot's access key")
         action, query_id = request.path_params["action"], request.path_params["query_id"]
         if action not in ("authorize", "capture"):
-            return _cost_refusal(404, "costs are authorized or captured")
+            return cost_refusal(404, "costs are authorized or captured")
         granted = sum(item.amount_usd_milli_cents for item in items) <= MOST_MILLI_CENTS
         self.record.costs.append(Cost(action, query_id, items, granted))
         status = "success" if granted else "insufficient_fund"
-        return _event_stream(ModelEvent("result", {"status": status}))
+        return event_stream(ModelEvent("result", {"status": status}))
 
     # Attachments
 
@@ -241,25 +242,3 @@ class PoeApi:
         reply = await self._client.get(url, timeout=_DOWNLOAD_SECONDS, follow_redirects=True)
         reply.raise_for_status()
         return reply.content
-
-
-def _streamed(body: AsyncIterator[bytes], status: int = 200) -> Response:
-    return StreamingResponse(body, status, media_type="text/event-stream")
-
-
-def _event_stream(event: ModelEvent, status: int = 200) -> Response:
-    """A stream of one event. fastapi_poe reads it whatever the status is."""
-    body = encode_event(event.name, event.data)
-    return Response(body, status, media_type="text/event-stream")
-
-
-def _cost_refusal(status: int, reason: str) -> Response:
-    return _event_stream(ModelEvent("error", {"message": reason}), status)
-
-
-async def _closing(reply: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in reply.aiter_bytes():
-            yield chunk
-    finally:
-        await reply.aclose()
