@@ -47,7 +47,7 @@ class MemoryWatch:
     async def run(self) -> None:
         """End the processes when they hold more than they may; returns when they have to."""
         while await self.active.wait():
-            if self._look():
+            if self._check():
                 self._kill()
                 return
             await asyncio.sleep(_INTERVAL_S)
@@ -64,7 +64,7 @@ class MemoryWatch:
         self._peak = max(self._peak, _peak_bytes(self._pid))
         return self._limit_mb if self._exceeded else min(-(-self._peak // _MB), self._limit_mb)
 
-    def _look(self) -> bool:
+    def _check(self) -> bool:
         held = resident_bytes(self._pid)
         self._peak = max(self._peak, held, _peak_bytes(self._pid))
         if self._cgroups.memory is None:

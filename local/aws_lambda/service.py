@@ -157,7 +157,7 @@ class LocalLambda:
     async def _invoke(
         self, request_id: str, event: bytes, trace_id: str, responder: Responder
     ) -> bool:
-        """Run the function and return when it has answered; False where there is no room."""
+        """Run the function and return when it has answered; False if all environments are busy."""
         environment = await self._free_environment()
         if environment is None:
             if self._is_full():
