@@ -33,7 +33,9 @@ def _names_a_value(error: BaseException) -> bool:
 
 
 def _advice(error: BaseException) -> str:
-    """What to do about an import that fails, in the bot's folder."""
+    """What to do about a failure that many bots come with."""
+    if str(error) == "no running event loop":
+        return ": no loop runs during imports, so write `asyncio.get_event_loop().create_task(…)`"
     if not isinstance(error, ImportError):
         return ""
     host, _, module = (error.name or "").partition(".")

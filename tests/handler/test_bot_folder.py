@@ -161,13 +161,18 @@ async def start_error(package, python):
             " `from prompts import …` without the dot",
         ),
         (
+            "import asyncio\nasyncio.create_task(print)",
+            "RuntimeError (bot.py:2 in <module>): no loop runs during imports,"
+            " so write `asyncio.get_event_loop().create_task(…)`",
+        ),
+        (
             "import words",
             "ModuleNotFoundError: No module named 'missing' (words.py:2 in <module>):"
             " a library has to be in requirements.txt, a module in the bot's folder",
         ),
     ],
 )
-async def test_an_import_that_fails_gets_a_sentence(
+async def test_a_failure_that_many_bots_come_with_gets_a_sentence(
     build_with_bot, runtime_python, source, message
 ):
     package = build_with_bot(source, {"words.py": "\nimport missing\n"})
