@@ -77,7 +77,11 @@ def secret(directory: Path) -> Iterator[Secret]:
 def build_package(secret: Secret) -> Path:
     """Ours, with the bench's bot; the local Secrets Manager is vouched for like a public one."""
     folder = BUILD / "bench" / "package"
-    build(BotFolder.at(None, str(PEERS / "bench_bot.py")), Target.here(), folder)
+    # Alone in a folder: what the user's bot/ holds must not count.
+    bot = folder.with_name("bot")
+    with made_aside(bot) as aside:
+        shutil.copy(PEERS / "bench_bot.py", aside / "bot.py")
+    build(BotFolder.at(str(bot)), Target.here(), folder)
     with_authority = folder.with_name("package-trusting")
     with made_aside(with_authority) as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True, copy_function=link_or_copy)
