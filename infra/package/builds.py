@@ -6,6 +6,7 @@ is built for the other processor: uv refuses a result that fits only this one.
 
 import re
 import subprocess
+import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,7 +127,7 @@ def _wheels(lock: str, name: str) -> list[re.Match[str]]:
     with TemporaryDirectory() as folder:
         done = subprocess.run(
             [find_uv(), "pip", "compile", "--quiet", "--format", "pylock.toml", "--no-deps",
-             "--universal", "--python-version", OLDEST_PYTHON, "-"],
+             "--universal", "--python-version", OLDEST_PYTHON, "--python", sys.executable, "-"],
             cwd=folder, env=environment_for_builds(), text=True,
             input=options(lock) + entries(lock)[name],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

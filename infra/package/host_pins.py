@@ -19,16 +19,31 @@ def replaced_by_the_host(requirements: Requirements, host: Path) -> list[str]:
     """A line for each requirement that the host's own version takes the place of."""
     pins, file = host_pins(host), requirements.file.name
     lines = []
-    for line in requirements.lines:
-        try:
-            asked = Requirement(re.sub(r"\s--\w.*", "", line))
-        except InvalidRequirement:
-            continue  # uv says what is wrong with it
-        pin = pins.get(canonicalize_name(asked.name))
-        if pin and (asked.url or not asked.specifier.contains(pin, prereleases=True)):
-            wanted = f" {asked.specifier}" if asked.specifier else " of a link"
-            lines.append(f"{file} asks for {asked.name}{wanted}: the host's own {pin} is used")
+    for asked in map(_parsed, requirements.lines + requirements.constraints):
+        pin = pins.get(canonicalize_name(asked.name)) if asked else None
+        if asked and pin and (asked.url or not asked.specifier.contains(pin, prereleases=True)):
+            wanted = (
+                f"{asked.name}{asked.specifier}" if asked.specifier else f"{asked.name} by a link"
+            )
+            lines.append(f"{file} asks for {wanted}: the host's own {pin} is used")
     return lines
+
+
+def other_constraints(requirements: Requirements, host: Path) -> tuple[str, ...]:
+    """Those that don't name what the host pins: uv holds them against its overrides, too."""
+    pins = host_pins(host)
+    parsed = [(line, _parsed(line)) for line in requirements.constraints]
+    return tuple(
+        line for line, each in parsed if not each or canonicalize_name(each.name) not in pins
+    )
+
+
+def _parsed(line: str) -> Requirement | None:
+    """None for what isn't one; uv says what is wrong with it."""
+    try:
+        return Requirement(re.sub(r"\s--\w.*", "", line))
+    except InvalidRequirement:
+        return None
 
 
 def _lines(file: Path) -> list[str]:

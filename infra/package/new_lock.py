@@ -1,7 +1,6 @@
 """Makes a bot's lock: resolves, builds what has no wheel, and writes the file whole."""
 
 import contextlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from tempfile import TemporaryDirectory
 from packaging.utils import canonicalize_name
 
 from infra.package.builds import built_here
-from infra.package.host_pins import host_pins, replaced_by_the_host
+from infra.package.host_pins import host_pins, other_constraints, replaced_by_the_host
 from infra.package.lock_file import OLDEST_PYTHON, Head, entries, read_head, read_text
 from infra.package.requirements import Requirements
 from infra.package.resolution import resolve
@@ -39,6 +38,7 @@ def make_lock(
     seed = _seed(before, wanted, host)
     for line in replaced_by_the_host(requirements, host):
         say(line)
+    requirements = replace(requirements, constraints=other_constraints(requirements, host))
     with TemporaryDirectory() as folder:
         new, python = resolve(requirements, host, seed, Path(folder), _names(upgrade, seed, host))
     built, warnings = built_here(new)
@@ -99,7 +99,9 @@ def _write_whole(file: Path, text: str) -> None:
 
 
 def _summary(place: Path, places: Sequence[Path], new: str, python: str) -> str:
-    shown = min(str(place), os.path.relpath(place), key=len)
-    where = "" if place == places[0] else f" ({places[0].parent} can't be written)"
     pythons = "" if python == OLDEST_PYTHON else f", for Python {python} or newer"
-    return f"Locked {len(entries(new))} libraries{pythons}: {shown}{where}"
+    # A path from here would puzzle who called from the bot's folder.
+    where = f"{place.parent.name}/{place.name}"
+    if place != places[0]:
+        where = f"{place}, because {places[0].parent} can't be written"
+    return f"Locked {len(entries(new))} libraries{pythons}: {where}"

@@ -16,9 +16,10 @@ from infra.package.target import PackageError
 INDEX_OPTIONS = {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index"}
 _INCLUDES = {"-r", "--requirement"}
 _CONSTRAINTS = {"-c", "--constraint"}
+_ABOUT_WHEELS = {"--only-binary", "--no-binary"}
 _EDITABLE = {"-e", "--editable"}
 
-_OPTION = re.compile(r"(--[a-z-]+|-[a-zA-Z])\s*=?\s*(.*)")
+_OPTION = re.compile(r"(--[a-z0-9-]+|-[a-zA-Z])\s*=?\s*(.*)")
 _COMMENT = re.compile(r"(^|\s+)#.*")
 _LINK = re.compile(r"[a-z][a-z+.-]+://", re.IGNORECASE)
 _NAME = r"([\w.\[\],-]+\s*@\s*)?"
@@ -85,8 +86,10 @@ class _Reader:
                 self.indexes.append(_checked(line, value, place))
             elif name in _EDITABLE or not name:
                 to.append(_named(_checked(value, value, place)))
-            else:
+            elif name in _ABOUT_WHEELS:
                 to.append(line)
+            else:
+                raise PackageError(f"{place}: the option {name} has no meaning here: remove it")
 
 
 def _logical_lines(file: Path) -> Iterator[tuple[int, str]]:

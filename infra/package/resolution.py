@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from infra.package.target import PackageError, configured_python
 from infra.toolchain.uv import environment_for_builds, find_uv
 
 _UNREACHABLE = re.compile(r"error sending request|dns error|Request failed after|network was disab")
+_SERVER = re.compile(r"://(?:[^/@\s]*@)?([^/\s`]+)")
 _NEWER_PYTHON = re.compile(r"requested Python version|requires-python|requires Python")
 _HEADING = re.compile(r"^(error|cause|hint): ")
 _NOISE = re.compile(
@@ -81,6 +83,7 @@ def _compile(
     return subprocess.run(
         [
             find_uv(), "pip", "compile", "--quiet", "--universal", "--python-version", python,
+            "--python", sys.executable,
             "--generate-hashes", "--no-header", "--output-file", "requirements.lock",
             # A bot that pins another fastapi_poe gets the host's, which the host was tested with.
             "--overrides", "host.txt", "--constraints", "constraints.txt",
@@ -93,9 +96,9 @@ def _compile(
 def explained(what: str, stderr: str) -> PackageError:
     """What uv says about `what`, a file, in a few lines, and what to do about it."""
     if is_unreachable(stderr):
-        return Unreachable(
-            f"{what} can't be locked without a network: the index of packages can't be reached"
-        )
+        server = _SERVER.search(stderr)
+        place = server[1] if server else "the index of packages"
+        return Unreachable(f"{what} can't be locked without a network: {place} can't be reached")
     advice = next(advice for words, advice in _ADVICE.items() if words in stderr)
     told = "\n".join(f"  {line}" for line in telling_lines(stderr)[:_MOST_LINES])
     return PackageError(f"{what} can't be locked. {advice} uv says:\n{told}")

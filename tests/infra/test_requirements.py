@@ -117,6 +117,14 @@ def test_a_password_never_gets_on(tmp_path: Path, line: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize("line", ["--pre", "--trusted-host example.com", "--use-pep517"])
+def test_an_option_of_pip_alone_is_refused_by_name(tmp_path: Path, line: str) -> None:
+    write_folder(tmp_path, {"requirements.txt": f"openai\n{line}\n"})
+    name = line.split()[0]
+    with pytest.raises(PackageError, match=f"requirements.txt:2: the option {name} has no meaning"):
+        read_requirements(tmp_path)
+
+
 def test_where_libraries_come_from_is_kept_apart(tmp_path: Path) -> None:
     write_folder(tmp_path, {"requirements.txt": "--extra-index-url https://example.com/x\ntorch"})
     assert read_requirements(tmp_path) == Requirements(

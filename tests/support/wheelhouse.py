@@ -52,7 +52,8 @@ class Wheelhouse:
         settings.parent.mkdir(parents=True)
         settings.write_text(f"no-index = true\nfind-links = [{json.dumps(str(self.folder))}]\n")
         monkeypatch.setenv("XDG_CONFIG_HOME", str(settings.parents[1]))
-        monkeypatch.setenv("UV_CACHE_DIR", str(self.folder.parent / "uv-cache"))
+        # One for all tests, so that uv looks at the interpreter once.
+        monkeypatch.setenv("UV_CACHE_DIR", str(self.folder.parents[1] / "uv-cache"))
 
     def wheel(
         self,
