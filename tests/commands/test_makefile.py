@@ -49,7 +49,7 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
     ("arguments", "command"),
     [
         (["run"], ".venv/bin/python -m commands.run"),
-        (["new", "DIR=it's"], r".venv/bin/python -m commands.new --dir 'it'\''s' --caller ''"),
+        (["new", "DIR=it's"], r".venv/bin/python -m commands.new --dir='it'\''s'"),
         (
             ["run", "PORT=9001", "BOT_FILE=examples/x.py"],
             ".venv/bin/python -m commands.run --bot-file='examples/x.py' --port='9001'",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.package.target import configured_python
 from infra.stack.names import DEFAULT_STACK
 from infra.toolchain.folders import ROOT
 from infra.toolchain.node import CDK
@@ -129,21 +128,21 @@ def test_the_deployment_starts_by_hand_alone_and_only_where_it_was_switched_on()
 def test_the_deployment_takes_the_python_and_the_stack_of_a_plain_make_deploy() -> None:
     inputs = workflow("deploy.yml")["on"]["workflow_dispatch"]["inputs"]
     (python,) = (step for step in steps("deploy.yml") if "setup-python@" in step.get("uses", ""))
-    assert python["with"]["python-version"] == configured_python()
+    assert python["with"] == {"python-version-file": ".python-version"}
     assert inputs["stack"]["default"] == DEFAULT_STACK
     assert set(re.findall(r"-f (\w+)=", GUIDE)) == set(inputs)
 
 
 @pytest.mark.parametrize(
-    ("bot_file", "context"),
+    ("typed", "context"),
     [
-        ("", ["-c", "stack=My Bot"]),
-        ("a b.py", ["-c", "stack=My Bot", "-c", "bot_file=a b.py"]),
-        ("$(false) ;'", ["-c", "stack=My Bot", "-c", "bot_file=$(false) ;'"]),
+        ({}, ["-c", "stack=My Bot"]),
+        ({"BOT_DIR": "a b"}, ["-c", "stack=My Bot", "-c", "bot_dir=a b"]),
+        ({"BOT_FILE": "$(false) ;'"}, ["-c", "stack=My Bot", "-c", "bot_file=$(false) ;'"]),
     ],
 )
 def test_what_was_typed_into_the_form_reaches_the_cdk_as_it_is(
-    bot_file: str, context: list[str], tmp_path: Path
+    typed: dict[str, str], context: list[str], tmp_path: Path
 ) -> None:
     cdk = tmp_path / "node_modules" / ".bin" / "cdk"
     cdk.parent.mkdir(parents=True)
@@ -152,7 +151,7 @@ def test_what_was_typed_into_the_form_reaches_the_cdk_as_it_is(
     done = subprocess.run(
         ["bash", "-e", "-c", scripts("deploy.yml")[-1]],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "STACK": "My Bot", "BOT_FILE": bot_file},
+        env={"PATH": "/usr/bin:/bin", "STACK": "My Bot", **typed},
         capture_output=True,
         text=True,
         check=True,
