@@ -77,7 +77,7 @@ package: venv-run  ## what goes to Lambda, in build/ [BOT_FILE=examples/x.py PYT
 
 .PHONY: set-key
 set-key: venv-run  ## put the key of Poe's form into the stack's secret, from a prompt or stdin [STACK=Name]
-	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(ANEW),--anew)
+	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(RESET),--reset)
 
 .PHONY: set-secret
 set-secret: venv-run  ## the same for what else the bot needs: NAME=OPENAI_API_KEY [REMOVE=yes STACK=Name]

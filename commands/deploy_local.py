@@ -18,7 +18,7 @@ from typing import Any
 from commands.arguments import number, port
 from commands.command import run_command
 from commands.deployment import QUIETLY, Deployment, deployment_parser
-from commands.terminal.log_lines import Lines
+from commands.terminal.log_lines import LogPrinter
 from infra.aws.client import client
 from infra.aws.outputs import outputs
 from infra.package.target import this_architecture
@@ -97,7 +97,7 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
         poe = PoeStandIn(access_key=key, settings=settings, folder=FOLDER / "poe", on_line=print)
         await entered.enter_async_context(poe)
         config = replace(config, environment={**config.environment, **poe.environment})
-        function = LocalLambda(config, host=HOST, port=port, on_line=Lines(print))
+        function = LocalLambda(config, host=HOST, port=port, on_line=LogPrinter(print))
         try:
             await entered.enter_async_context(function)
         except OSError:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from commands.arguments import Parser, chosen_stack
 from commands.command import run_command
-from commands.terminal.log_lines import Lines
+from commands.terminal.log_lines import LogPrinter
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import outputs
 from infra.toolchain.errors import UserError
@@ -49,7 +49,7 @@ def follow(group: str, begin: float) -> None:
     print(
         f"{group}, from {datetime.fromtimestamp(begin):%H:%M:%S} on. Ctrl-C ends.", file=sys.stderr
     )
-    lines = Lines(print)
+    lines = LogPrinter(print)
     log = Log(group, begin)
     while True:
         for event in log.new_events():

@@ -1,7 +1,7 @@
 """`make run`: the bot as Lambda would run it, with all that it needs around it.
 
 The real package in a local Lambda behind a Function URL, its key behind a Secrets Manager's API,
-Poe answered for by the stand-in; built and started anew when the bot changes.
+Poe answered for by the stand-in; built and started again when the bot changes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from commands.arguments import Parser, chosen_bot, number, port
 from commands.command import run_command
-from commands.terminal.log_lines import Lines
+from commands.terminal.log_lines import LogPrinter
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
@@ -99,7 +99,7 @@ async def _run(options: argparse.Namespace) -> None:
         page = ChatPage(bots, folder=packages.folder / "page", files=files, port=port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)
-        lines = Lines(print)
+        lines = LogPrinter(print)
         function = await stack.enter_async_context(
             LocalLambda(config, host=HOST, port=port, on_line=lines)
         )
@@ -117,7 +117,7 @@ class RunningBot:
     function: LocalLambda
     poe: PoeStandIn
     packages: "Packages"
-    lines: Lines
+    lines: LogPrinter
 
     async def start(self) -> None:
         """Start the bot, and let Poe know its settings. Raises UserError."""

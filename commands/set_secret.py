@@ -34,7 +34,9 @@ def _parser() -> Parser:
     parser = Parser(prog="make", description=__doc__)
     commands = parser.add_subparsers(required=True)
     set_key = commands.add_parser("set-key")
-    set_key.add_argument("--anew", action="store_true", help="give up a text that is no JSON")
+    set_key.add_argument(
+        "--reset", action="store_true", help="start from scratch if the text isn't a JSON object"
+    )
     set_key.set_defaults(command=_set_key)
     set_secret = commands.add_parser("set-secret")
     set_secret.add_argument("--name", default="", help="of the member, such as OPENAI_API_KEY")
@@ -50,7 +52,7 @@ def _set_key(options: argparse.Namespace) -> None:
     stack = chosen_stack(options)
     deployed = outputs(stack)
     key = check_value(KEY, hidden("Access key, from the bot's form on Poe: "))
-    _change(deployed, lambda members: {**members, KEY: key}, anew=options.anew)
+    _change(deployed, lambda members: {**members, KEY: key}, from_scratch=options.reset)
     print(f"The access key of {stack} is set. {KEY_TAKES_EFFECT}")
     print(f"Next, for a new bot: create it on Poe with the URL {deployed.function_url}")
     print(f"                     make register BOT=<its name on Poe>{same_bot(options)}")
@@ -88,8 +90,10 @@ def _remove(stack: Outputs, name: str) -> None:
     print(f"{name} is taken out. {MEMBER_TAKES_EFFECT}")
 
 
-def _change(stack: Outputs, edit: Callable[[Members], Members], *, anew: bool = False) -> None:
-    for fault in faults(SecretStore(stack.secret_arn).change(edit, anew=anew)):
+def _change(
+    stack: Outputs, edit: Callable[[Members], Members], *, from_scratch: bool = False
+) -> None:
+    for fault in faults(SecretStore(stack.secret_arn).change(edit, from_scratch=from_scratch)):
         print(f"warning: the function will not start: {fault}", file=sys.stderr)
 
 

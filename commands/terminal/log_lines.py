@@ -10,8 +10,9 @@ from typing import Any
 from commands.terminal.text import harmless
 
 
-class Lines:
-    """Takes every line of the function and of Lambda, and says what a developer wants to know."""
+class LogPrinter:
+    """Takes every line of a function's log, Lambda's own too, and passes on what a developer wants
+    to know, as text for people."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         self._say = say

@@ -1,4 +1,4 @@
-"""Questions to whoever sits at the terminal, if anybody does."""
+"""Questions that are answered at the terminal, if there is one."""
 
 import getpass
 import sys

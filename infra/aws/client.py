@@ -72,13 +72,14 @@ def explanation(error: ClientError | BotoCoreError) -> str:
         case HTTPClientError():
             return f"AWS can't be reached from here ({type(error).__name__}): is there a network?"
         case _:
-            return f"AWS can't be asked: {error}"
+            return f"AWS can't be reached: {error}"
 
 
 def _of_refusal(error: ClientError) -> str:
     code = error.response["Error"].get("Code", "")
     if code in _REFUSED_CREDENTIALS:
-        return f"AWS refuses these credentials ({code}): log in anew (`aws sso login`)"
+        return f"AWS refuses these credentials ({code}): log in again (`aws sso login`)"
     if code in _DENIED:
         return f"these AWS credentials may not call {error.operation_name}: ask for that permission"
-    return f"AWS refuses {error.operation_name}: {error.response['Error'].get('Message', code)}"
+    message = " ".join(error.response["Error"].get("Message", code).split())
+    return f"AWS refuses {error.operation_name}: {message}"

@@ -45,16 +45,16 @@ class SecretStore:
             raise BadMember(f"the secret {self.arn} has no {name}: run `{cure}`")
         return check_key(check_value(name, members[name]))
 
-    def change(self, edit: Edit, *, anew: bool = False) -> Members:
+    def change(self, edit: Edit, *, from_scratch: bool = False) -> Members:
         """Store what `edit` returns for the current members. Gives the members as stored.
 
         Nothing that another change puts in the meantime is lost: it is read, and `edit` asked
-        again. With `anew`, a secret that isn't a JSON object is treated as empty.
+        again. With `from_scratch`, a secret that isn't a JSON object is treated as empty.
         """
         conflicts: dict[str, int] = {}
         for _ in range(ATTEMPTS):
             version = self._read()
-            before = {} if anew and version.members is None else self._members(version)
+            before = {} if from_scratch and version.members is None else self._members(version)
             after = edit(dict(before))
             if after == before:
                 return after

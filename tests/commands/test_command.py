@@ -89,8 +89,12 @@ def test_ctrl_c_ends_what_a_script_started_in_the_background() -> None:
 
 def test_under_nohup_a_terminal_that_closes_ends_nothing() -> None:
     process = started(WAITS, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGHUP)
-    assert ended(process, signal.SIGTERM)[0] == 143
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
 
 
 def test_ctrl_d_at_a_prompt_ends_a_command_as_ctrl_c_does() -> None:
@@ -102,7 +106,7 @@ def test_ctrl_d_at_a_prompt_ends_a_command_as_ctrl_c_does() -> None:
 def test_a_reader_that_leaves_ends_a_command_without_a_word(options: str, status: int) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = started("def main(arguments):\n    print('text')", options, stdout=writer)
+    process = started("def main(arguments):\n    print('text', flush=True)", options, stdout=writer)
     os.close(writer)
     assert (process.communicate(timeout=20)[1], process.returncode) == ("", status)
 

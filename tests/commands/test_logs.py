@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 
 from commands.logs import Log, seconds
-from commands.terminal.log_lines import Lines
+from commands.terminal.log_lines import LogPrinter
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from tests.support.aws import Aws, Stack, aws, command, environment, run
@@ -137,7 +137,7 @@ def test_a_line_for_machines_becomes_one_for_people(
     line: dict[str, object], shown: str | None
 ) -> None:
     said: list[str] = []
-    Lines(said.append)(json.dumps(line), datetime(2026, 1, 2, 3, 4, 5))
+    LogPrinter(said.append)(json.dumps(line), datetime(2026, 1, 2, 3, 4, 5))
     if shown is None:
         assert said == [json.dumps(line)]
     else:
@@ -170,7 +170,7 @@ def test_of_an_error_the_bots_own_place_is_shown() -> None:
     stack = ["handler/app/answer.py:9 in answer", "bot/words.py:3 in f", "httpx/_api.py:1 in get"]
     line = {"level": "ERROR", "message": "it failed", "errorType": "KeyError", "stackTrace": stack}
     shown: list[str] = []
-    Lines(shown.append)(json.dumps(line))
+    LogPrinter(shown.append)(json.dumps(line))
     assert [text.partition("  ")[2] for text in shown] == [
         "ERROR it failed – KeyError at words.py:3 in f"
     ]

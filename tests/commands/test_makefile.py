@@ -1,4 +1,4 @@
-"""What `make` tells and starts, how Python is found, and when .venv is made anew."""
+"""What `make` tells and starts, how Python is found, and when .venv is made again."""
 
 import os
 import re
@@ -60,8 +60,8 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             " --bot='GPT-3.5-Turbo' --attach='-a b.txt'",
         ),
         (
-            ["set-key", "STACK=Other", "ANEW=yes"],
-            ".venv/bin/python -m commands.set_secret set-key --stack='Other' --anew",
+            ["set-key", "STACK=Other", "RESET=yes"],
+            ".venv/bin/python -m commands.set_secret set-key --stack='Other' --reset",
         ),
         (
             ["set-secret", "NAME=A_KEY", "REMOVE=yes"],

@@ -146,7 +146,7 @@ def test_a_value_that_the_function_would_refuse_changes_nothing(
     assert deployed.members == {"POE_ACCESS_KEY": KEY}
 
 
-def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_begin_anew(
+def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_start_from_scratch(
     make: Command, cloud: Aws
 ) -> None:
     deployed = cloud.stack(text="pasted")
@@ -154,7 +154,7 @@ def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_begin_anew(
     assert (done.returncode, deployed.text) == (1, "pasted")
     assert done.stderr.endswith("to begin it anew, run `make set-key ANEW=yes`\n")
     assert "pasted" not in done.stderr
-    done = make(deployed, "set-key", "--anew", said=NEW_KEY)
+    done = make(deployed, "set-key", "--reset", said=NEW_KEY)
     assert (done.returncode, deployed.members) == (0, {"POE_ACCESS_KEY": NEW_KEY})
 
 
