@@ -31,24 +31,36 @@ def built_here(lock: str) -> tuple[tuple[str, ...], list[str]]:
 
     Builds each once, which runs its code. Raises PackageError for one that neither can have.
     """
-    targets = [Target(configured_python(), arch) for arch in ARCHITECTURES]
-    with ThreadPoolExecutor(len(targets)) as threads:
-        found = threads.map(lambda target: _without_wheel(lock, target), targets)
-        lacking = dict(zip(targets, found, strict=True))
-    built, warnings = [name for name, entry in entries(lock).items() if is_git(entry)], []
-    for name in built:
+    built, warnings = _built_links(lock), []
+    for name, targets in sorted(_without_wheels(lock).items()):
+        problem = _problem(lock, name, targets)
+        if problem and len(targets) == len(ARCHITECTURES):
+            raise PackageError(problem)
+        elif problem:
+            warnings.append(problem)
+        else:
+            built.append(name)
+    return tuple(sorted(built)), warnings
+
+
+def _built_links(lock: str) -> list[str]:
+    """The names of git links, each built once. Raises PackageError."""
+    names = [name for name, entry in entries(lock).items() if is_git(entry)]
+    for name in names:
         if failure := _failure_of_build(lock, name):
             raise PackageError(f"{name} can't be shipped: {_in_short(failure)}")
-    for name in sorted(set().union(*lacking.values())):
-        without = [target for target in targets if name in lacking[target]]
-        problem = _problem(lock, name, without)
-        if not problem:
-            built.append(name)
-        elif without == targets:
-            raise PackageError(problem)
-        else:
-            warnings.append(problem)
-    return tuple(sorted(built)), warnings
+    return names
+
+
+def _without_wheels(lock: str) -> dict[str, list[Target]]:
+    """The targets that a library has no wheel for, by its name. Raises PackageError."""
+    targets = [Target(configured_python(), arch) for arch in ARCHITECTURES]
+    with ThreadPoolExecutor(len(targets)) as threads:
+        found = [*threads.map(lambda target: _without_wheel(lock, target), targets)]
+    return {
+        name: [target for target, names in zip(targets, found, strict=True) if name in names]
+        for name in set().union(*found)
+    }
 
 
 def _without_wheel(lock: str, target: Target) -> set[str]:

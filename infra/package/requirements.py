@@ -27,7 +27,7 @@ _LOCAL = re.compile(_NAME + r"(\.|/|~|\\|[A-Za-z]:\\|(git\+)?file:)", re.IGNOREC
 _ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.\w+|tgz)(\s|$)|\S+[/\\]", re.IGNORECASE)
 # A name before the host is a credential, but for ssh's, which is a name alone: git@github.com.
 _CREDENTIALS = re.compile(r"https?://[^/\s]*@|://[^/\s@]*:[^/\s]*@", re.IGNORECASE)
-_EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+(?:\[[^\]]*\])?)")
+_EGG = re.compile(r"(?:^|&)egg=([\w.-]+(?:\[[^\]]*\])?)")
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,9 @@ class _Reader:
             name, value = option.groups() if option else ("", line)
             if name in _INCLUDES | _CONSTRAINTS:
                 inner = _included(file, value, place)
+                kind = self.constraints if name in _CONSTRAINTS else to
                 if inner.resolve() not in self.seen:
-                    self._add(
-                        inner,
-                        _logical_lines(inner),
-                        self.constraints if name in _CONSTRAINTS else to,
-                    )
+                    self._add(inner, _logical_lines(inner), kind)
             elif name in INDEX_OPTIONS:
                 self.indexes.append(_checked(line, value, place))
             elif name in _EDITABLE or not name:
@@ -139,10 +136,12 @@ def _checked(line: str, value: str, place: str) -> str:
 
 def _named(requirement: str) -> str:
     """`git+https://…#egg=name`, as pip once wanted it, in today's form: `name @ git+https://…`."""
-    egg = _EGG.search(requirement)
-    if egg is None or not _LINK.match(requirement):
+    link, _, fragment = requirement.partition("#")
+    name = _EGG.search(fragment)
+    if name is None or not _LINK.match(link):
         return requirement
-    return f"{egg[1]} @ {_EGG.sub('', requirement)}"
+    rest = "&".join(part for part in fragment.split("&") if not part.startswith("egg="))
+    return f"{name[1]} @ {link}{'#' if rest else ''}{rest}"
 
 
 def _dependencies(file: Path) -> list[str]:

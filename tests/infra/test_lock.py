@@ -32,7 +32,7 @@ requires-dist = ["starlette"]
 LINUX = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
-class Place:
+class Project:
     """A bot's folder, a host that pins fastapi_poe, and the packages that there are."""
 
     def __init__(self, folder: Path, house: Wheelhouse) -> None:
@@ -71,7 +71,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     house = Wheelhouse(tmp_path / "house")
     house.use(monkeypatch)
     monkeypatch.setenv("COLUMNS", "40")  # a narrow terminal
@@ -82,7 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     house.wheel("uvicorn", requires=["click"])
     house.wheel("click")
     house.wheel("words")
-    return Place(tmp_path, house)
+    return Project(tmp_path, house)
 
 
 def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,90 +91,92 @@ def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lock_holds_what_the_bot_requires_and_the_hosts_pins_with_their_hashes(
-    place: Place,
+    project: Project,
 ) -> None:
-    place.requires("words")
-    lock = place.lock()
-    assert lock == Lock(place.bot.path / "requirements.lock")
+    project.requires("words")
+    lock = project.lock()
+    assert lock == Lock(project.bot.path / "requirements.lock")
     text = lock.file.read_text()
     # The newest starlette is 1.2; the host was tested with 1.0.
     assert versions(text) == {"fastapi-poe": "0.0.83", "starlette": "1.0", "words": "1.0"}
     for name, version in versions(text).items():
-        assert f"--hash=sha256:{place.house.digest(name, version)}" in entries(text)[name]
-    assert place.said == ["Locked 3 libraries: my bot/requirements.lock"]
+        assert f"--hash=sha256:{project.house.digest(name, version)}" in entries(text)[name]
+    assert project.said == ["Locked 3 libraries: my bot/requirements.lock"]
 
 
-def test_a_bot_that_requires_nothing_has_the_hosts_lock_and_gets_no_file(place: Place) -> None:
-    place.requires("# nothing")
-    assert place.lock(again=True) == Lock(place.host / "requirements.txt")
-    assert {path.name for path in place.bot.path.iterdir()} == {"bot.py", "requirements.txt"}
+def test_a_bot_that_requires_nothing_has_the_hosts_lock_and_gets_no_file(project: Project) -> None:
+    project.requires("# nothing")
+    assert project.lock(again=True) == Lock(project.host / "requirements.txt")
+    assert {path.name for path in project.bot.path.iterdir()} == {"bot.py", "requirements.txt"}
 
 
 def test_an_unchanged_lock_is_read_without_uv_and_without_a_word(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.house.sources("tongue")
-    place.requires("words", "tongue")
-    made, said = place.lock(), list(place.said)
+    project.house.sources("tongue")
+    project.requires("words", "tongue")
+    made, said = project.lock(), list(project.said)
     assert made.built_here == ("tongue",)
     without_uv(monkeypatch)
-    place.requires("# a comment", "words  # another", "", "tongue")
-    assert place.lock() == made
-    assert place.said == said
+    project.requires("# a comment", "words  # another", "", "tongue")
+    assert project.lock() == made
+    assert project.said == said
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda place: place.requires("-r base.txt", "click"),
-        lambda place: write_folder(place.bot.path, {"base.txt": "words\nclick\n"}),
-        lambda place: write_folder(place.bot.path, {"limits.txt": "words<3\n"}),
-        lambda place: place.pin("0.0.84", "1.0"),
-        lambda place: write_folder(place.host, {"uv.toml": METADATA.format(version="0.0.9")}),
+        lambda project: project.requires("-r base.txt", "click"),
+        lambda project: write_folder(project.bot.path, {"base.txt": "words\nclick\n"}),
+        lambda project: write_folder(project.bot.path, {"limits.txt": "words<3\n"}),
+        lambda project: project.pin("0.0.84", "1.0"),
+        lambda project: write_folder(project.host, {"uv.toml": METADATA.format(version="0.0.9")}),
     ],
     ids=["requirements", "included file", "constraints", "host's pins", "host's metadata"],
 )
 def test_a_lock_is_made_again_when_what_it_is_made_from_changed(
-    place: Place, change: Callable[[Place], object]
+    project: Project, change: Callable[[Project], object]
 ) -> None:
-    write_folder(place.bot.path, {"base.txt": "words\n", "limits.txt": "words<2\n"})
-    place.requires("-r base.txt", "-c limits.txt")
-    place.lock()
-    assert len(place.said) == 1
-    change(place)
-    place.lock()
-    assert len(place.said) == 2
+    write_folder(project.bot.path, {"base.txt": "words\n", "limits.txt": "words<2\n"})
+    project.requires("-r base.txt", "-c limits.txt")
+    project.lock()
+    assert len(project.said) == 1
+    change(project)
+    project.lock()
+    assert len(project.said) == 2
 
 
-def test_versions_stay_until_an_upgrade_is_asked_for(place: Place) -> None:
-    place.requires("words", "click")
-    place.lock()
+def test_versions_stay_until_an_upgrade_is_asked_for(project: Project) -> None:
+    project.requires("words", "click")
+    project.lock()
     for name in ("words", "click"):
-        place.house.wheel(name, "2.0")
-    assert place.versions(again=True) | {"starlette": "1.0"} == place.versions()
-    assert place.versions()["words"] == "1.0"
-    assert place.versions(upgrade="Words")["words"] == "2.0"
-    assert place.versions()["click"] == "1.0"
-    newest = place.versions(upgrade="1")
+        project.house.wheel(name, "2.0")
+    assert project.versions(again=True) | {"starlette": "1.0"} == project.versions()
+    assert project.versions()["words"] == "1.0"
+    assert project.versions(upgrade="Words")["words"] == "2.0"
+    assert project.versions()["click"] == "1.0"
+    newest = project.versions(upgrade="1")
     assert (newest["click"], newest["starlette"]) == ("2.0", "1.2")
 
 
-def test_constraints_hold_for_an_upgrade_too(place: Place) -> None:
-    place.house.wheel("words", "2.0")
-    write_folder(place.bot.path, {"limits.txt": "words<2\nclick==7\n"})
-    place.requires("words", "-c limits.txt")
-    found = place.versions(upgrade="1")
+def test_constraints_hold_for_an_upgrade_too(project: Project) -> None:
+    project.house.wheel("words", "2.0")
+    write_folder(project.bot.path, {"limits.txt": "words<2\nclick==7\n"})
+    project.requires("words", "-c limits.txt")
+    found = project.versions(upgrade="1")
     assert found["words"] == "1.0"
     assert "click" not in found
 
 
-def test_new_pins_of_the_host_bring_the_versions_that_they_were_tested_with(place: Place) -> None:
-    place.requires("words")
-    assert place.versions(upgrade="starlette")["starlette"] == "1.2"
-    place.requires("words", "click")
-    assert place.versions()["starlette"] == "1.2"
-    place.pin("0.0.84", "1.1")
-    found = place.versions()
+def test_new_pins_of_the_host_bring_the_versions_that_they_were_tested_with(
+    project: Project,
+) -> None:
+    project.requires("words")
+    assert project.versions(upgrade="starlette")["starlette"] == "1.2"
+    project.requires("words", "click")
+    assert project.versions()["starlette"] == "1.2"
+    project.pin("0.0.84", "1.1")
+    found = project.versions()
     assert (found["fastapi-poe"], found["starlette"]) == ("0.0.84", "1.1")
 
 
@@ -186,94 +188,98 @@ def test_new_pins_of_the_host_bring_the_versions_that_they_were_tested_with(plac
     ],
 )
 def test_an_upgrade_of_what_is_not_the_bots_is_refused(
-    place: Place, upgrade: str, complaint: str
+    project: Project, upgrade: str, complaint: str
 ) -> None:
-    place.requires("words")
+    project.requires("words")
     with pytest.raises(PackageError, match=complaint):
-        place.lock(upgrade=upgrade)
+        project.lock(upgrade=upgrade)
 
 
 @pytest.mark.parametrize("asked", ["fastapi_poe==0.0.36", "Fastapi-POE<0.0.50"])
 @pytest.mark.parametrize("where", ["requirements", "constraints"])
 def test_another_fastapi_poe_gives_one_line_and_the_hosts(
-    place: Place, asked: str, where: str
+    project: Project, asked: str, where: str
 ) -> None:
-    write_folder(place.bot.path, {"limits.txt": f"{asked}\nwords<2\n"})
-    place.requires(*([asked] if where == "requirements" else ["words", "-c limits.txt"]))
-    assert place.versions()["fastapi-poe"] == "0.0.83"
-    [line, _] = place.said
+    write_folder(project.bot.path, {"limits.txt": f"{asked}\nwords<2\n"})
+    project.requires(*([asked] if where == "requirements" else ["words", "-c limits.txt"]))
+    assert project.versions()["fastapi-poe"] == "0.0.83"
+    [line, _] = project.said
     assert line == f"requirements.txt asks for {asked}: the host's own 0.0.83 is used"
 
 
 @pytest.mark.parametrize("asked", ["fastapi_poe", "fastapi_poe>=0.0.40", "fastapi_poe[dev]"])
 def test_a_requirement_that_the_hosts_fastapi_poe_meets_gives_no_line(
-    place: Place, asked: str
+    project: Project, asked: str
 ) -> None:
-    place.requires(asked)
-    assert place.versions()["fastapi-poe"] == "0.0.83"
-    assert len(place.said) == 1
+    project.requires(asked)
+    assert project.versions()["fastapi-poe"] == "0.0.83"
+    assert len(project.said) == 1
 
 
-def test_uvicorn_ships_where_the_bot_or_one_of_its_libraries_wants_it(place: Place) -> None:
-    place.house.wheel("server", requires=["uvicorn"])
-    place.requires("server")
-    assert {"uvicorn", "click"} <= place.versions().keys()
+def test_uvicorn_ships_where_the_bot_or_one_of_its_libraries_wants_it(project: Project) -> None:
+    project.house.wheel("server", requires=["uvicorn"])
+    project.requires("server")
+    assert {"uvicorn", "click"} <= project.versions().keys()
 
 
-def test_a_lock_is_for_every_python_unless_the_requirements_need_a_newer_one(place: Place) -> None:
-    place.house.wheel("words", "3.0", ["python>=3.12"])
-    place.requires("words")
-    assert "python_full_version < '3.12'" in place.lock().file.read_text()
-    place.requires("words==3.0")
-    assert place.versions()["words"] == "3.0"
-    assert "for Python 3.12 or newer" in place.said[-1]
+def test_a_lock_is_for_every_python_unless_the_requirements_need_a_newer_one(
+    project: Project,
+) -> None:
+    project.house.wheel("words", "3.0", ["python>=3.12"])
+    project.requires("words")
+    assert "python_full_version < '3.12'" in project.lock().file.read_text()
+    project.requires("words==3.0")
+    assert project.versions()["words"] == "3.0"
+    assert "for Python 3.12 or newer" in project.said[-1]
 
 
-def test_a_lock_in_the_middle_of_a_merge_is_made_again_with_its_versions(place: Place) -> None:
-    place.requires("words", "click")
-    file = place.lock().file
+def test_a_lock_in_the_middle_of_a_merge_is_made_again_with_its_versions(project: Project) -> None:
+    project.requires("words", "click")
+    file = project.lock().file
     file.write_text(f"{file.read_text()}<<<<<<< ours\nwords==9\n=======\n>>>>>>> theirs\n")
-    place.house.wheel("click", "2.0")
-    assert place.versions()["click"] == "1.0"
+    project.house.wheel("click", "2.0")
+    assert project.versions()["click"] == "1.0"
     assert "<<<" not in file.read_text()
 
 
 def test_a_folder_that_cannot_be_written_has_its_lock_elsewhere_and_that_is_said(
-    place: Place,
+    project: Project,
 ) -> None:
     # Root may write anywhere, but not over a folder.
-    (place.bot.path / "requirements.lock").mkdir()
-    place.requires("words")
-    lock = place.lock()
-    assert lock.file.parent.parent == place.locks
+    (project.bot.path / "requirements.lock").mkdir()
+    project.requires("words")
+    lock = project.lock()
+    assert lock.file.parent.parent == project.locks
     assert re.fullmatch(r"my bot-[0-9a-f]{8}", lock.file.parent.name)
-    assert place.said == [
-        f"Locked 3 libraries: {lock.file}, because {place.bot.path} can't be written"
+    assert project.said == [
+        f"Locked 3 libraries: {lock.file}, because {project.bot.path} can't be written"
     ]
-    assert place.lock() == lock
-    assert len(place.said) == 1
+    assert project.lock() == lock
+    assert len(project.said) == 1
 
 
 def test_an_interrupted_lock_leaves_the_one_that_was_there_and_nothing_else(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.requires("words")
-    before = place.lock().file.read_bytes()
-    names = {path.name for path in place.bot.path.iterdir()}
+    project.requires("words")
+    before = project.lock().file.read_bytes()
+    names = {path.name for path in project.bot.path.iterdir()}
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", interrupted)
-    place.requires("words", "click")
+    project.requires("words", "click")
     with pytest.raises(KeyboardInterrupt):
-        place.lock()
-    assert (place.bot.path / "requirements.lock").read_bytes() == before
-    assert {path.name for path in place.bot.path.iterdir()} == names
+        project.lock()
+    assert (project.bot.path / "requirements.lock").read_bytes() == before
+    assert {path.name for path in project.bot.path.iterdir()} == names
 
 
-def test_two_at_once_write_one_whole_lock(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.requires("words", "click")
+def test_two_at_once_write_one_whole_lock(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.requires("words", "click")
     both_have_written, replace = threading.Barrier(2, timeout=60), Path.replace
 
     def replace_together(aside: Path, target: Path) -> Path:
@@ -281,14 +287,14 @@ def test_two_at_once_write_one_whole_lock(place: Place, monkeypatch: pytest.Monk
         return replace(aside, target)
 
     monkeypatch.setattr(Path, "replace", replace_together)
-    threads = [threading.Thread(target=place.lock) for _ in range(2)]
+    threads = [threading.Thread(target=project.lock) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = place.lock()
+    found = project.lock()
     assert versions(found.file.read_text()).keys() == {"click", "fastapi-poe", "starlette", "words"}
-    assert len(place.said) == 2
+    assert len(project.said) == 2
 
 
 @pytest.mark.parametrize(
@@ -301,20 +307,20 @@ def test_two_at_once_write_one_whole_lock(place: Place, monkeypatch: pytest.Monk
     ],
 )
 def test_what_cannot_be_solved_is_said_in_few_lines(
-    place: Place, lines: list[str], said: list[str]
+    project: Project, lines: list[str], said: list[str]
 ) -> None:
-    place.requires(*lines)
+    project.requires(*lines)
     with pytest.raises(PackageError) as refused:
-        place.lock()
+        project.lock()
     text = str(refused.value)
     assert text.startswith("requirements.txt can't be locked. ")
     assert all(words in text for words in said)
     assert len(text.splitlines()) < 8
-    assert not (place.bot.path / "requirements.lock").exists()
+    assert not (project.bot.path / "requirements.lock").exists()
 
 
 def test_changed_requirements_without_a_network_give_one_line(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed_port = server.getsockname()[1]
@@ -322,9 +328,9 @@ def test_changed_requirements_without_a_network_give_one_line(
     settings.write_text("")
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{closed_port}/simple")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    place.requires("words")
+    project.requires("words")
     with pytest.raises(PackageError) as refused:
-        place.lock()
+        project.lock()
     place_of_index = f"127.0.0.1:{closed_port}"
     assert str(refused.value) == (
         f"requirements.txt can't be locked without a network: {place_of_index} can't be reached"
@@ -332,7 +338,7 @@ def test_changed_requirements_without_a_network_give_one_line(
 
 
 def test_an_index_of_the_requirements_is_used_for_the_installation_too(
-    place: Place, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
     other = Wheelhouse(tmp_path / "other")
     other.wheel("private")
@@ -341,8 +347,8 @@ def test_an_index_of_the_requirements_is_used_for_the_installation_too(
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            place.requires(f"--find-links http://127.0.0.1:{server.server_port}/", "private")
-            lock = place.lock()
+            project.requires(f"--find-links http://127.0.0.1:{server.server_port}/", "private")
+            lock = project.lock()
             assert "private" in versions(lock.file.read_text())
             libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
         finally:
@@ -356,10 +362,12 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_pure_python_without_a_wheel_is_built_and_installed(place: Place, tmp_path: Path) -> None:
-    place.house.sources("tongue")
-    place.requires("tongue", "words")
-    lock = place.lock()
+def test_pure_python_without_a_wheel_is_built_and_installed(
+    project: Project, tmp_path: Path
+) -> None:
+    project.house.sources("tongue")
+    project.requires("tongue", "words")
+    lock = project.lock()
     head = read_head(lock.file)
     assert head
     assert head.built_here == lock.built_here == ("tongue",)
@@ -367,24 +375,26 @@ def test_pure_python_without_a_wheel_is_built_and_installed(place: Place, tmp_pa
     assert (libraries / "tongue.py").exists()
 
 
-def test_a_library_that_the_lock_does_not_name_is_never_built(place: Place, tmp_path: Path) -> None:
-    place.house.sources("tongue")
-    place.requires("tongue")
-    unnamed = Lock(place.lock().file)
+def test_a_library_that_the_lock_does_not_name_is_never_built(
+    project: Project, tmp_path: Path
+) -> None:
+    project.house.sources("tongue")
+    project.requires("tongue")
+    unnamed = Lock(project.lock().file)
     with pytest.raises(PackageError, match="tongue"):
         install_libraries(unnamed, Target.here(), tmp_path / "cache")
 
 
 def test_a_build_sees_no_secret_of_the_environment(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("AWS_PROFILE", "OPENAI_API_KEY", "GH_TOKEN", "MY_SECRET", "PASSWORD", "PYTHONPATH")
     for name in names:
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("PLAIN", "1")
-    place.house.sources("tongue")
-    place.requires("tongue")
-    libraries = install_libraries(place.lock(), Target.here(), tmp_path / "cache")
+    project.house.sources("tongue")
+    project.requires("tongue")
+    libraries = install_libraries(project.lock(), Target.here(), tmp_path / "cache")
     seen = (libraries / "tongue.py").read_text()
     assert "PLAIN" in seen
     assert not any(name in seen for name in names)
@@ -394,11 +404,11 @@ def test_a_build_sees_no_secret_of_the_environment(
     ("kind", "why"),
     [("compiled", "and it has compiled parts"), ("broken", "building it fails (fatal error: popp")],
 )
-def test_what_has_to_be_compiled_is_refused_by_name(place: Place, kind: str, why: str) -> None:
-    place.house.sources("fast", kind=kind)
-    place.requires("fast")
+def test_what_has_to_be_compiled_is_refused_by_name(project: Project, kind: str, why: str) -> None:
+    project.house.sources("fast", kind=kind)
+    project.requires("fast")
     with pytest.raises(PackageError) as refused:
-        place.lock()
+        project.lock()
     text = str(refused.value)
     python = configured_python()
     assert text.startswith(f"fast 1.0 has no wheel for Python {python} on Linux (arm64, x86_64), ")
@@ -414,37 +424,37 @@ def test_what_has_to_be_compiled_is_refused_by_name(place: Place, kind: str, why
         ("cp313-cp313-win_amd64", "Its wheels are for other systems: mark it `; sys_platform != "),
     ],
 )
-def test_wheels_for_others_say_what_to_try(place: Place, tag: str, advice: str) -> None:
-    place.house.wheel("fast", tag=tag)
-    place.requires("fast")
+def test_wheels_for_others_say_what_to_try(project: Project, tag: str, advice: str) -> None:
+    project.house.wheel("fast", tag=tag)
+    project.requires("fast")
     with pytest.raises(PackageError, match=re.escape(advice)):
-        place.lock()
+        project.lock()
 
 
-def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(place: Place) -> None:
-    place.house.wheel("fast", tag="cp311-cp311-manylinux_2_28_x86_64")
-    place.house.sources("fast", kind="pure")
-    place.requires("fast")
+def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(project: Project) -> None:
+    project.house.wheel("fast", tag="cp311-cp311-manylinux_2_28_x86_64")
+    project.house.sources("fast", kind="pure")
+    project.requires("fast")
     with pytest.raises(PackageError, match="and it has compiled parts"):
-        place.lock()
+        project.lock()
 
 
 def test_what_only_one_processor_can_have_is_locked_with_a_warning(
-    place: Place, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
     python = "cp" + configured_python().replace(".", "")
-    place.house.wheel("fast", tag=f"{python}-{python}-manylinux_2_28_x86_64")
-    place.requires("fast")
-    lock = place.lock()
+    project.house.wheel("fast", tag=f"{python}-{python}-manylinux_2_28_x86_64")
+    project.requires("fast")
+    lock = project.lock()
     assert lock.built_here == ()
     warning = f"warning: fast 1.0 has no wheel for Python {configured_python()} on Linux (arm64), "
-    assert place.said[0].startswith(warning)
+    assert project.said[0].startswith(warning)
     with pytest.raises(PackageError, match="fast"):
         install_libraries(lock, Target.on_lambda(arch="arm64"), tmp_path / "cache")
 
 
 def test_a_git_link_is_locked_to_its_commit_and_installed(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = write_folder(tmp_path / "repository", source_files("linked"))
     commit = commit_all(repository)
@@ -452,8 +462,8 @@ def test_a_git_link_is_locked_to_its_commit_and_installed(
     address = "https://example.com/linked"
     configuration.write_text(f'[url "file://{repository}"]\n    insteadOf = {address}\n')
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
-    place.requires(f"git+{address}@main#egg=linked", "words")
-    lock = place.lock()
+    project.requires(f"git+{address}@main#egg=linked", "words")
+    lock = project.lock()
     assert versions(lock.file.read_text())["linked"] == f"git+{address}@{commit}"
     assert lock.built_here == ("linked",)
     libraries = install_libraries(lock, Target.here(), tmp_path / "cache")

@@ -73,6 +73,7 @@ def test_a_missing_included_file_is_named_with_its_place(tmp_path: Path) -> None
     [
         ("pip @ git+https://example.com/pip@main", "pip @ git+https://example.com/pip@main"),
         ("git+https://example.com/pip@v1#egg=pip", "pip @ git+https://example.com/pip@v1"),
+        ("git+https://b.c/d#egg=d[x]&subdirectory=e", "d[x] @ git+https://b.c/d#subdirectory=e"),
         ("-e git+ssh://git@example.com/a/b.git#egg=b", "b @ git+ssh://git@example.com/a/b.git"),
         (
             "https://example.com/a-1.0-py3-none-any.whl",
