@@ -1,6 +1,7 @@
 """How every command runs: what may end it, what it prints then, and its exit status."""
 
 import contextlib
+import os
 import select
 import signal
 import sys
@@ -72,7 +73,11 @@ def _every_end_like_ctrl_c() -> Iterator[list[int]]:
 
 
 def _reader_has_left() -> bool:
-    """Whether stdout is what broke, and not some other connection."""
+    """Whether stdout is what broke. If so it leads nowhere from now on, so that Python's last
+    flush does not fail as well."""
     watched = select.poll()
     watched.register(STDOUT, 0)  # errors are always reported
-    return bool(watched.poll(0))
+    if not watched.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return True

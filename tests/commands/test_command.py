@@ -51,6 +51,7 @@ def started(
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
