@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,28 +12,25 @@ from infra.toolchain.folders import ROOT
 from tests.conftest import LONG_FILES
 from tests.support.bot_folder import write_folder
 
-# What is installed or built, the bot, and the tests: this one stands for them.
-LEFT_OUT = shutil.ignore_patterns(".*", "build", "node_modules", "cdk.out", "bot", "test_*.py")
 UGLY = {
     "bot.py": "import os,nowhere\ndef f(:",
     "conftest.py": "raise SystemExit('the bot was read')",
     "tests/test_fail.py": "def test_it(): assert 0",
     "handler/requirements.txt": "fastapi_poe==0.0.1",
 }
+CHECKED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this one with bots that no tool likes."""
-    copy = tmp_path_factory.mktemp("a") / "checkout"
-    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
-    shutil.copy(__file__, copy / "tests" / "commands")
-    if (ROOT / ".mypy_cache").exists():
-        # Or mypy takes half a minute.
-        shutil.copytree(ROOT / ".mypy_cache", copy / ".mypy_cache")
+    """This project's settings, a module in each folder, and bots that no tool likes."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    write_folder(folder, {f"{name}/module.py": "" for name in CHECKED})
+    write_folder(folder, {"tests/test_one.py": "def test_one() -> None:\n    pass\n"})
     for place in ("bot", "another-bot"):
-        write_folder(copy / place, UGLY)
-    return copy
+        write_folder(folder / place, UGLY)
+    return folder
 
 
 @pytest.mark.parametrize(

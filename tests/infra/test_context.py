@@ -55,7 +55,7 @@ def test_the_host_says_nothing_that_a_bot_could_not_override() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"context": {\n  "memory": 1024,\n}}', "isn't JSON: line 2, column 17: "),
+        ('{"context": {\n  "memory" 1024\n}}', "isn't JSON: line 2, column 12: "),
         ("", None),
         ("[]", "isn't a JSON object"),
         ('{"context": []}', '"context" in '),

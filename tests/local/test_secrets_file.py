@@ -49,7 +49,7 @@ def test_the_files_members_are_read(tmp_path: Path) -> None:
     [
         ("", "isn't JSON: line 1, column 1"),
         ("OPENAI_API_KEY=VALUE", "isn't JSON: line 1, column 1"),
-        ('{\n  "A": "VALUE",\n}', "isn't JSON: line 2, column 15"),
+        ('{\n  "A" "VALUE"\n}', "isn't JSON: line 2, column 7"),
         ('{"A": "VALUE" "B": 1}', "isn't JSON: line 1, column 15"),
         ('["VALUE"]', "isn't a JSON object"),
         ('{"A": "VALUE", "A": "b"}', "has a name twice"),
