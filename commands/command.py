@@ -1,6 +1,7 @@
 """How every command runs: what may end it, what it prints then, and its exit status."""
 
 import contextlib
+import io
 import os
 import select
 import signal
@@ -32,7 +33,7 @@ def run_command(
     `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is its regular end, with status
     0, and so is a reader of its output that leaves.
     """
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
+    _set_up_streams()
     with _every_end_like_ctrl_c() as received:
         try:
             status = main(arguments) or 0
@@ -47,6 +48,16 @@ def run_command(
                 raise
             status = 0 if runs_until_stopped else BY_SIGNAL + signal.SIGPIPE
     return BY_SIGNAL + received[0] if received else status
+
+
+def _set_up_streams() -> None:
+    """Lines go out at once into a pipe, too. What can't be decoded or encoded, such as half of an
+    emoji, is replaced."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ HOST = "127.0.0.1"
 PORT = 9000
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
+POES_PATIENCE = 5  # seconds until the first byte of an answer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -121,6 +122,7 @@ class RunningBot:
 
     async def start(self) -> None:
         """Start the bot, and let Poe know its settings. Raises UserError."""
+        began = time.monotonic()
         try:
             with self.lines.without_failed_starts():
                 self.poe.prepare()  # while the bot starts, on another processor
@@ -128,6 +130,8 @@ class RunningBot:
         except InitError as error:
             remedy = _remedy(error.message, secrets_file(self.packages.bot))
             raise UserError(f"the bot does not start: {error.message}{remedy}") from None
+        if remark := slow_start(time.monotonic() - began):
+            print(f"warning: {remark}")
         try:
             await self.poe.refresh_settings()
         except BadSettings as error:
@@ -186,6 +190,16 @@ def _remedy(message: str, secrets: Path) -> str:
         return ""
     return (
         f'. Put {missing[1]} into {secrets}, as {{"{missing[1]}": "…"}}, and start `make run` again'
+    )
+
+
+def slow_start(seconds: float) -> str:
+    """A remark on a start that Poe would not wait for, or nothing."""
+    if seconds < POES_PATIENCE:
+        return ""
+    return (
+        f"the start took {seconds:.1f} s, and Poe waits {POES_PATIENCE} s for an answer: import and"
+        " load less at the start"
     )
 
 

@@ -37,6 +37,12 @@ WAITS_IN_A_LOOP = """
 """
 
 
+def program(source: str, options: str = "") -> list[str]:
+    begin = "import asyncio, sys, time\nfrom commands.command import run_command\n"
+    end = f"\nsys.exit(run_command(main, {options}))\n"
+    return [sys.executable, "-c", begin + textwrap.dedent(source) + end]
+
+
 def started(
     source: str,
     options: str = "",
@@ -44,12 +50,8 @@ def started(
     before: Callable[[], object] | None = None,
 ) -> subprocess.Popen[str]:
     """A command whose main is defined by `source`; `before` runs in its process before it does."""
-    program = (
-        "import asyncio, sys, time\nfrom commands.command import run_command\n"
-        f"{textwrap.dedent(source)}\nsys.exit(run_command(main, {options}))\n"
-    )
     return subprocess.Popen(
-        [sys.executable, "-c", program],
+        program(source, options),
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=subprocess.DEVNULL,
@@ -110,6 +112,17 @@ def test_a_reader_that_leaves_ends_a_command_without_a_word(options: str, status
     process = started("def main(arguments):\n    print('text', flush=True)", options, stdout=writer)
     os.close(writer)
     assert (process.communicate(timeout=20)[1], process.returncode) == ("", status)
+
+
+def test_what_is_no_utf_8_is_replaced_on_the_way_in_and_half_an_emoji_on_the_way_out() -> None:
+    source = r"""
+    def main(arguments):
+        print(input(), "\ud83d")
+    """
+    done = subprocess.run(
+        program(source), cwd=ROOT, input="é\n".encode("latin-1"), capture_output=True, timeout=20
+    )
+    assert (done.stdout.decode(), done.stderr, done.returncode) == ("\ufffd ?\n", b"", 0)
 
 
 def test_another_connection_that_breaks_is_not_taken_for_the_output(

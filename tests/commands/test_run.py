@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from commands.command import run_command
-from commands.run import main
+from commands.run import main, slow_start
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import ROOT
@@ -171,6 +171,11 @@ def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
     [line] = [line for line in run.output.splitlines() if line and line != "Stopped."]
     assert line.startswith("error: ")
     assert words in line
+
+
+def test_a_start_that_poe_would_not_wait_for_is_remarked_on():
+    assert slow_start(4.9) == ""
+    assert slow_start(5.1).startswith("the start took 5.1 s, and Poe waits 5 s for an answer: ")
 
 
 def test_a_port_in_use_gives_one_clear_line(tmp_path):
