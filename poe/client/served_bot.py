@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,21 @@ def declared_bots(file: Path) -> list[DeclaredBot]:
         statements = ast.parse(file.read_text()).body
     except (OSError, SyntaxError, ValueError):
         return [DeclaredBot()]  # the start says what is wrong with it
-    values = [each.value for each in statements if isinstance(each, ast.Assign) and _is_bot(each)]
-    made = values[-1] if values else None
+    assigned = dict(pair for statement in statements for pair in _assigned(statement))
+    made = assigned.get("bot")
+    if isinstance(made, ast.Name):  # bot = bots
+        made = assigned.get(made.id)
     calls = made.elts if isinstance(made, ast.List | ast.Tuple) else [made]
     return [_declared(call) for call in calls if isinstance(call, ast.Call)] or [DeclaredBot()]
 
 
-def _is_bot(assignment: ast.Assign) -> bool:
-    return any(isinstance(name, ast.Name) and name.id == "bot" for name in assignment.targets)
+def _assigned(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """Each name that it assigns, with what."""
+    match statement:
+        case ast.Assign(targets=targets, value=value):
+            yield from ((each.id, value) for each in targets if isinstance(each, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name), value=value):
+            yield name, value
 
 
 def _declared(call: ast.Call) -> DeclaredBot:

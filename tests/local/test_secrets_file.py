@@ -142,6 +142,12 @@ def test_every_bot_gets_a_key_that_stays_unless_it_has_one() -> None:
             [DeclaredBot("/a", "A_KEY"), DeclaredBot()],
         ),
         ("bot = Bot(path='/a')\nbot = Bot(path='/b')", [DeclaredBot("/b")]),
+        ("bot: fp.PoeBot = Bot(path='/a')", [DeclaredBot("/a")]),
+        (
+            "bots = [Bot(path='/a'), Bot(path='/b')]\nbot = bots",
+            [DeclaredBot("/a"), DeclaredBot("/b")],
+        ),
+        ("bot = bots", [DeclaredBot()]),
         # A name that no secret may hold, and what cannot be known without running it.
         ("bot = Bot(path='/a', access_key=os.environ['PATH'])", [DeclaredBot("/a")]),
         ("bot = [make(n) for n in range(2)]", [DeclaredBot()]),
