@@ -35,7 +35,7 @@ chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… B
 	@exec $(PYTHON_IN_VENV) -m commands.chat $(FOLDER) $(call option,url,URL) $(call option,bot,BOT) \
 		$(if $(RAW),--raw) $(call option,attach,ATTACH)
 
-# A file's tests share what they start, so a file stays in one process. (ARGS="-n0 --pdb" for a debugger)
+# The tests of one file share what they start, so they run in one process. (ARGS="-n0 --pdb" debugs)
 PYTEST = $(PYTHON_IN_VENV) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
@@ -114,7 +114,7 @@ destroy: venv-node  ## take the stack away; asks first [STACK=Name YES=yes]
 	@exec $(PYTHON_IN_VENV) -m commands.destroy $(if $(filter yes,$(YES)),--yes) $(DEPLOYED)
 
 .PHONY: bench
-bench: venv  ## how fast it is beside other ways to host a bot; takes minutes [ROUNDS=9]
+bench: venv  ## how fast it is compared with other ways to host a bot; takes minutes [ROUNDS=9]
 	@exec $(PYTHON_IN_VENV) -m bench $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 .PHONY: clean
@@ -134,8 +134,8 @@ venv-node: venv-deploy
 # VENV_PYTHON=3.12 chooses exactly that version, such as for the tests.
 VERSION = $(or $(VENV_PYTHON),$(shell cat .python-version))
 
-# .venv/made holds what .venv was made for, .venv/lists/X a copy of list X as it was installed. The
-# contents are compared, not the times: an update of the checkout may come with old times.
+# .venv/made holds what .venv was built for, .venv/lists/X a copy of list X as it was installed.
+# Contents are compared, not times: an update of the checkout may come with old times.
 MADE_FOR = { echo "$$(pwd -P) $(VERSION)"; cat requirements-uv.txt; }
 IS_SOUND = { $(MADE_FOR) | cmp -s - .venv/made && [ ! -e .venv/unfinished ] && \
 	.venv/bin/python -SEsc ''; } 2>/dev/null
@@ -160,7 +160,7 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 		--disable-pip-version-check --require-hashes --only-binary :all: -r requirements-uv.txt); \
 	$(MADE_FOR) >.venv/made
 
-# Until the installation is through, .venv counts as unfinished, and an interrupted one is made again.
+# Until the installation is complete, .venv counts as unfinished: an interrupted one is built again.
 LISTS = local/requirements.txt infra/requirements.txt requirements.txt
 $(LISTS:%=.venv/lists/%): .venv/made $$(UNLESS_INSTALLED)
 	@python=$(PYTHON_IN_VENV); $(LOCK); : >build/venv.log; touch .venv/unfinished; \

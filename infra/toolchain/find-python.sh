@@ -2,7 +2,7 @@
 # Usage: sh infra/toolchain/find-python.sh VERSION [exact]
 #
 # Prints the path of a Python of that minor version (such as 3.13) that runs and can make virtual
-# environments. Without `exact`, any Python >= 3.11 will do where that one can't be had, and a line on
+# environments. Without `exact`, any Python >= 3.11 is used where that one is unavailable, and a line on
 # stderr says so. Fails where there is none: silently with `exact`, else with a line that says what to do.
 set -u
 wanted=$1
