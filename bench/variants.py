@@ -19,7 +19,7 @@ from infra.package import certificates
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import compile_folder, install_libraries
-from infra.package.lock import Lock
+from infra.package.lock.lock import Lock
 from infra.package.target import Target
 from infra.toolchain.folders import BUILD, ROOT, link_or_copy, made_aside
 from infra.toolchain.pythons import runtime_python

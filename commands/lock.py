@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from commands.arguments import Parser, chosen_folder
 from commands.command import run_command
-from infra.package.lock import HOST, Lock, locked
+from infra.package.lock.lock import HOST, Lock, locked
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

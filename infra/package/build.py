@@ -21,7 +21,7 @@ from pathlib import Path
 from infra.package.bot_folder import BotFolder
 from infra.package.host import compiled_host
 from infra.package.libraries import FOLDER_AT_RUN_TIME, compile_folder, install_libraries
-from infra.package.lock import locked
+from infra.package.lock.lock import locked
 from infra.package.module_names import check_names
 from infra.package.shipped import Shipped
 from infra.package.target import PackageError, Target

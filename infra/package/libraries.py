@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from infra.package import certificates
-from infra.package.lock import Lock
-from infra.package.lock_file import entries, is_git
+from infra.package.lock.file import entries, is_git
+from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
 from infra.toolchain.pythons import environment_for_tools, find_python, this_version

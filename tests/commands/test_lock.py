@@ -6,7 +6,7 @@ import pytest
 
 from commands.command import run_command
 from commands.lock import main
-from infra.package.lock import HOST
+from infra.package.lock.lock import HOST
 from tests.support.bot_folder import write_folder
 from tests.support.wheelhouse import Wheelhouse
 

@@ -9,7 +9,7 @@ import pytest
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import install_libraries
-from infra.package.lock import Lock
+from infra.package.lock.lock import Lock
 from infra.package.module_names import check_names
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import ROOT

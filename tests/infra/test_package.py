@@ -23,7 +23,7 @@ from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.libraries import SELDOM_IMPORTED, install_libraries
-from infra.package.lock import Lock
+from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT, made_aside

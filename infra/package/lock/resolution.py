@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.package.lock_file import OLDEST_PYTHON
-from infra.package.requirements import Requirements
+from infra.package.lock.file import OLDEST_PYTHON
+from infra.package.lock.requirements import Requirements
 from infra.package.target import PackageError, configured_python
 from infra.toolchain.uv import environment_for_builds, find_uv
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.package.lock_file import OLDEST_PYTHON, entries, is_git, options, versions
-from infra.package.resolution import explained, is_unreachable, telling_lines
+from infra.package.lock.file import OLDEST_PYTHON, entries, is_git, options, versions
+from infra.package.lock.resolution import explained, is_unreachable, telling_lines
 from infra.package.target import PackageError, Target, configured_python, this_architecture
 from infra.toolchain.uv import environment_for_builds, find_uv, install_command
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import infra.package.new_lock
+import infra.package.lock.new
 import infra.toolchain.uv
 from infra.package.bot_folder import BotFolder
 from infra.package.libraries import install_libraries
-from infra.package.lock import Lock, locked
-from infra.package.lock_file import entries, read_head, versions
+from infra.package.lock.file import entries, read_head, versions
+from infra.package.lock.lock import Lock, locked
 from infra.package.target import PackageError, Target, configured_python
 from tests.support.bot_folder import write_folder
 from tests.support.wheelhouse import Wheelhouse, source_files
@@ -87,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.toolchain.uv, "find_uv", lambda: "/nowhere/uv")
-    monkeypatch.setattr(infra.package.resolution, "find_uv", lambda: "/nowhere/uv")
+    monkeypatch.setattr(infra.package.lock.resolution, "find_uv", lambda: "/nowhere/uv")
 
 
 def test_a_lock_holds_what_the_bot_requires_and_the_hosts_pins_with_their_hashes(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.package.requirements import Requirements, read_requirements
+from infra.package.lock.requirements import Requirements, read_requirements
 from infra.package.target import PackageError
 from tests.support.bot_folder import write_folder
 

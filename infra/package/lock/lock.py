@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.package.bot_folder import BotFolder
-from infra.package.lock_file import OLDEST_PYTHON, Head, digest, read_head
-from infra.package.requirements import Requirements, read_requirements
+from infra.package.lock.file import OLDEST_PYTHON, Head, digest, read_head
+from infra.package.lock.requirements import Requirements, read_requirements
 from infra.toolchain.folders import BUILD, ROOT
 
 HOST = ROOT / "handler"
@@ -59,7 +59,7 @@ def locked(
         if head and head.same_inputs(wanted) and not (again or upgrade):
             return Lock(place, head.built_here)
     # Imported here: a start with an unchanged lock doesn't pay for it.
-    from infra.package.new_lock import make_lock
+    from infra.package.lock.new import make_lock
 
     place, built_here = make_lock(requirements, wanted, places, host, upgrade=upgrade, say=say)
     return Lock(place, built_here)

@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from infra.package.requirements import Requirements
+from infra.package.lock.requirements import Requirements
 
 
 def host_pins(host: Path) -> dict[str, str]:

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 from packaging.utils import canonicalize_name
 
-from infra.package.builds import built_here
-from infra.package.host_pins import host_pins, other_constraints, replaced_by_the_host
-from infra.package.lock_file import OLDEST_PYTHON, Head, entries, read_head, read_text
-from infra.package.requirements import Requirements
-from infra.package.resolution import resolve
+from infra.package.lock.builds import built_here
+from infra.package.lock.file import OLDEST_PYTHON, Head, entries, read_head, read_text
+from infra.package.lock.host_pins import host_pins, other_constraints, replaced_by_the_host
+from infra.package.lock.requirements import Requirements
+from infra.package.lock.resolution import resolve
 from infra.package.target import PackageError
 
 EVERYTHING = {"1", "yes", "all"}

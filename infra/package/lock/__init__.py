@@ -1,0 +1,1 @@
+"""A bot's requirements and the host's pins → every version and hash."""
