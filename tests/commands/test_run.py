@@ -21,7 +21,7 @@ from infra.toolchain.folders import ROOT
 from local.changes import Changes
 from poe.client import access
 from poe.client.access import kept_key_file
-from tests.support.bot_folder import write_folder
+from tests.support.bot_folder import remove_output, write_folder
 
 BOT = """
 import os
@@ -47,6 +47,7 @@ class Run:
 
     def __init__(self, port, folder, *options):
         self.port = port
+        self.folder = folder
         self.output = ""
         command = [
             sys.executable,
@@ -88,6 +89,7 @@ class Run:
         status = self.process.wait(20)
         self._reader.join(20)
         self.process.stdout.close()
+        remove_output(self.folder)
         return status
 
     def chat(self, text, path=""):
@@ -109,7 +111,6 @@ def running(tmp_path):
     """A `make run` of a bot that a test can change."""
     folder = write_folder(tmp_path / "my bot's", {"bot.py": BOT, "words.py": "WORD = 'WORD '"})
     run = Run(free_port(), folder)
-    run.folder = folder
     yield run
     run.end()
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from infra.package.target import this_architecture
 from infra.toolchain import node
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
-from tests.support.bot_folder import write_folder
+from tests.support.bot_folder import remove_output, write_folder
 
 EXTENSION = """
 from aws_cdk import aws_dynamodb as dynamodb
@@ -37,10 +38,12 @@ def synth(output: Path, *context: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     context = {"memory": 2048, "arch": this_architecture(), "python": this_version()}
     own = json.dumps({"context": context})
-    return write_folder(tmp_path / "zoë's bot", {"bot.py": "bot = None\n", "cdk.json": own})
+    folder = write_folder(tmp_path / "zoë's bot", {"bot.py": "bot = None\n", "cdk.json": own})
+    yield folder
+    remove_output(folder)
 
 
 def template(output: Path, stack: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A bot's folder as a test needs it, and the package of it."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     return folder
+
+
+def remove_output(folder: Path) -> None:
+    """Remove what commands have kept of a test's folder in the checkout's build/."""
+    bot = BotFolder.without_bot(str(folder))
+    assert not bot.is_default
+    shutil.rmtree(bot.output, ignore_errors=True)
 
 
 def build_folder(folder: Path, files: Mapping[str, str]) -> Path:
