@@ -19,6 +19,7 @@ LONG_FILES = (
     "commands/test_run.py",
     "handler/test_endings.py",
     "infra/test_stack.py",
+    "infra/test_app.py",
     "infra/test_package.py",
     "commands/test_check.py",
     "commands/test_register.py",
