@@ -1,8 +1,6 @@
 """The bot's own module, from the folder that its author wrote."""
 
-import concurrent.futures.thread  # noqa: F401
 import os
-import queue  # noqa: F401
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
@@ -19,15 +17,15 @@ def import_bot(folder: str) -> ModuleType:
     """Import `bot.py` of `folder`, which is the working directory and the first place to look for
     modules from then on, as in `python bot.py`.
 
-    What the host needs is imported before, here what anyio and asyncio look for while they serve:
-    a module of the bot's with the name of one of Python's or of a library's hides it only from what
-    is imported later.
+    What the host needs is imported before: a module of the bot's with the name of one of Python's
+    or of a library's hides it only from what is imported later.
 
     Raises `BadBot` without a bot.py, and what the import raises.
     """
     file = os.path.join(folder, "bot.py")
     if not os.path.isfile(file):
         raise BadBot(f"there is no bot.py in {folder}: it has to define the bot, as `bot = …`")
+    _import_what_may_be_hidden(folder)
     # A server's own "" or "." stands for the directory in which it was started.
     sys.path[:] = [folder, *map(os.path.abspath, sys.path)]
     os.chdir(folder)
@@ -41,3 +39,11 @@ def import_bot(folder: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _import_what_may_be_hidden(folder: str) -> None:
+    """What anyio and asyncio look for only while they serve, where a module of the bot's has a name
+    of Python's own. Without one, a start can do without these imports."""
+    names = {entry.partition(".")[0] for entry in os.listdir(folder)}
+    if not names.isdisjoint(sys.stdlib_module_names):
+        import queue  # noqa: F401

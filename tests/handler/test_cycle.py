@@ -49,7 +49,8 @@ class Recorded:
 def cycle_of(event=None, seconds=60.0):
     """A cycle with `seconds` left until Lambda's deadline."""
     stream = Recorded()
-    context = Context(deadline_ms=int((time.time() + seconds) * 1000))
+    context = Context()
+    context.deadline_ms = int((time.time() + seconds) * 1000)
 
     async def open_stream():
         return stream
