@@ -32,9 +32,10 @@ class BotFolder:
         Raises PackageError where there is no such folder or file.
         """
         path = cls.without_bot(bot_dir, caller).path
-        names = [Path(caller or "", bot_file), path / bot_file] if bot_file else [path / BOT_FILE]
-        places = [Path(os.path.abspath(name)) for name in names]
-        found = next((place for place in places if place.is_file()), None)
+        name = os.path.expanduser(bot_file or BOT_FILE)
+        folders = [Path(caller or ""), path] if bot_file else [path]
+        places = [Path(os.path.abspath(folder / name)) for folder in folders]
+        found = next((place for place in places if os.path.isfile(place)), None)
         if found is None:
             raise PackageError(
                 f"{places[-1]} isn't there: it has to define the bot, as `bot = MyBot()`"
@@ -46,10 +47,10 @@ class BotFolder:
     @classmethod
     def without_bot(cls, bot_dir: str | None = None, caller: str | None = None) -> Self:
         """For what needs the folder alone: there may be no `bot.py` in it. Raises PackageError."""
-        given = Path(caller or "", Path(bot_dir).expanduser()) if bot_dir else DEFAULT
+        given = Path(caller or "", os.path.expanduser(bot_dir)) if bot_dir else DEFAULT
         # By its spelling, links left alone: the name is what a stack is named after.
         path = Path(os.path.abspath(given))
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise PackageError(f"{bot_dir or path} isn't a folder: give BOT_DIR=<the bot's folder>")
         return cls(path)
 

@@ -7,7 +7,7 @@ bytes, wherever they lie: marshal writes a string differently when the process h
 reference to it, so paths stay whole strings (pathlib would intern their parts), and the files are
 taken in one order. Hash seeds don't matter: marshal sorts sets.
 
-Prints `path:line: message` for each file that is no Python of this version.
+Prints `path:line: message` for each file that isn't Python of this version.
 """
 
 import os
@@ -24,7 +24,7 @@ def compile_file(path: str, path_at_run_time: str) -> None:
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     except py_compile.PyCompileError as error:
-        line = getattr(error.exc_value, "lineno", 1)
+        line = getattr(error.exc_value, "lineno", None) or 1  # a NUL has no line
         print(f"{path}:{line}: {getattr(error.exc_value, 'msg', error.exc_value)}")
 
 

@@ -55,6 +55,15 @@ def test_a_bot_file_is_looked_for_where_the_user_stands_and_then_in_the_folder(
     assert BotFolder.at(str(folder), "other.py").file == tmp_path / "other.py"
 
 
+def test_a_tilde_is_home_where_the_shell_leaves_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zsh does, in `make run BOT_DIR=~/my-bot`."""
+    monkeypatch.setenv("HOME", str(folder.parent))
+    bot = BotFolder.at(f"~/{folder.name}", f"~/{folder.name}/bot.py")
+    assert (bot.path, bot.file) == (folder, folder / "bot.py")
+
+
 @pytest.mark.parametrize(
     ("folder", "file", "complaint"),
     [
@@ -68,6 +77,9 @@ def test_a_bot_file_is_looked_for_where_the_user_stands_and_then_in_the_folder(
         ("empty", "x.py", "/empty/x.py isn't there"),
         ("empty", "file", "^file isn't a .py file: give BOT_FILE=<the bot's module>$"),
         ("empty", "link.py", "^link.py isn't a .py file"),
+        ("~no-such-user/bot", None, "^~no-such-user/bot isn't a folder"),
+        ("x" * 5000, None, "isn't a folder"),
+        ("empty", f"{'x' * 5000}.py", "x.py isn't there"),
     ],
 )
 def test_a_wrong_folder_or_file_gives_one_clear_line(
@@ -279,6 +291,21 @@ def test_another_bot_file_takes_the_place_of_bot_py(tmp_path: Path, folder: Path
     assert (package / "bot/bot.py").read_text() == "bot = 'mine'\n"
     assert (package / "bot/words.py").exists()
     assert bot.ships(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"x = 1\n\0", "1: source code string cannot contain null bytes"),
+        (b"\n'\xe9'", "2: .unicode error"),
+    ],
+)
+def test_a_bot_that_is_not_text_in_utf_8_is_named(
+    tmp_path: Path, folder: Path, content: bytes, complaint: str
+) -> None:
+    (folder / "bot.py").write_bytes(content)
+    with pytest.raises(PackageError, match=f"bot.py:{complaint}"):
+        build(BotFolder.at(str(folder)), Target.here(), tmp_path / "package")
 
 
 @pytest.mark.parametrize("name", ["bot.py", "prompts/words.py"])

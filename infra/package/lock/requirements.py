@@ -6,10 +6,12 @@ paths on this one, and credentials, which the lock would spread.
 """
 
 import codecs
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from infra.package.target import PackageError
 
@@ -20,7 +22,7 @@ _ABOUT_WHEELS = {"--only-binary", "--no-binary"}
 _EDITABLE = {"-e", "--editable"}
 
 _OPTION = re.compile(r"(--[a-z0-9-]+|-[a-zA-Z])\s*=?\s*(.*)")
-_COMMENT = re.compile(r"(^|\s+)#.*")
+_COMMENT = re.compile(r"(?<!\S)#.*")
 _LINK = re.compile(r"[a-z][a-z+.-]+://", re.IGNORECASE)
 _NAME = r"([\w.\[\],-]+\s*@\s*)?"
 _LOCAL = re.compile(_NAME + r"(\.|/|~|\\|[A-Za-z]:\\|(git\+)?file:)", re.IGNORECASE)
@@ -59,7 +61,7 @@ class _Reader:
     lines: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
-    seen: set[Path] = field(default_factory=set)
+    seen: set[tuple[Path, bool]] = field(default_factory=set)  # True: as requirements
 
     def read(self, file: Path) -> Requirements:
         return self.read_lines(file, _logical_lines(file))
@@ -69,7 +71,7 @@ class _Reader:
         return Requirements(file, *map(tuple, (self.lines, self.constraints, self.indexes)))
 
     def _add(self, file: Path, lines: Iterator[tuple[int, str]], to: list[str]) -> None:
-        self.seen.add(file.resolve())
+        self.seen.add((file.resolve(), to is self.lines))
         for number, line in lines:
             place = f"{file.name}:{number}" if number else file.name
             option = _OPTION.fullmatch(line)
@@ -77,9 +79,11 @@ class _Reader:
             if name in _INCLUDES | _CONSTRAINTS:
                 inner = _included(file, value, place)
                 kind = self.constraints if name in _CONSTRAINTS else to
-                if inner.resolve() not in self.seen:
+                if (inner.resolve(), kind is self.lines) not in self.seen:
                     self._add(inner, _logical_lines(inner), kind)
             elif name in INDEX_OPTIONS:
+                if value and not _LINK.match(value.strip("\"'")):
+                    raise _local_path(value, place)
                 self.indexes.append(_checked(line, value, place))
             elif name in _EDITABLE or not name:
                 to.append(_named(_checked(value, value, place)))
@@ -104,18 +108,24 @@ def _logical_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def decode(file: Path) -> str:
-    """Its text, in UTF-8 or as PowerShell writes it (UTF-16), with a byte order mark or without."""
-    content = file.read_bytes()
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    """Its text: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it. Raises
+    PackageError."""
     try:
-        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+        content = file.read_bytes()
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+        if "\0" not in text:
+            return text
+    except OSError as error:
+        raise PackageError(f"{file.name} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise PackageError(f"{file.name} isn't text in UTF-8: save it as UTF-8") from None
+        pass
+    raise PackageError(f"{file.name} isn't text in UTF-8: save it as UTF-8")
 
 
 def _included(file: Path, name: str, place: str) -> Path:
     inner = file.parent / name.strip("\"'")
-    if _LINK.match(name) or not inner.is_file():
+    if _LINK.match(name) or not os.path.isfile(inner):
         raise PackageError(f"{place}: {name} isn't a file here: put it next to {file.name}")
     return inner
 
@@ -127,11 +137,15 @@ def _checked(line: str, value: str, place: str) -> str:
             " git's credential helper or ~/.netrc"
         )
     if _LOCAL.match(value) or (_ARCHIVE.match(value) and not _LINK.search(value)):
-        raise PackageError(
-            f"{place}: `{value}` is a path, which only this machine has: put that package's folder"
-            " into the bot's folder, or require a published version by its name"
-        )
+        raise _local_path(value, place)
     return line
+
+
+def _local_path(value: str, place: str) -> PackageError:
+    return PackageError(
+        f"{place}: `{value}` is a path, which only this machine has: put that package's folder"
+        " into the bot's folder, or require a published version by its name"
+    )
 
 
 def _named(requirement: str) -> str:
@@ -152,8 +166,8 @@ def _dependencies(file: Path) -> list[str]:
         content = tomllib.loads(decode(file))
     except tomllib.TOMLDecodeError as error:
         raise PackageError(f"{file.name} can't be read: {error}") from None
-    project, tools = content.get("project", {}), content.get("tool", {})
-    links = tools.get("uv", {}).get("sources", {})
+    project, tools = _table(file, content, "project"), _table(file, content, "tool")
+    links = _table(file, _table(file, tools, "uv"), "sources")
     if "dependencies" in project.get("dynamic", []) or (not project and "poetry" in tools):
         raise PackageError(
             f"{file.name} doesn't list the dependencies under [project]: list them there as"
@@ -164,4 +178,27 @@ def _dependencies(file: Path) -> list[str]:
             f"{file.name}: [tool.uv.sources] isn't read: write the link of {min(links)} into the"
             f" dependencies, as `{min(links)} @ git+https://…`"
         )
-    return [*map(str, project.get("dependencies", []))]
+    dependencies = project.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(map(_is_one_requirement, dependencies)):
+        raise PackageError(
+            f"{file.name}: [project] needs a list of names, with or without versions:"
+            ' `dependencies = ["openai>=3"]`'
+        )
+    return dependencies
+
+
+def _table(file: Path, parent: dict[str, Any], name: str) -> dict[str, Any]:
+    """Raises PackageError."""
+    table = parent.get(name, {})
+    if not isinstance(table, dict):
+        raise PackageError(f"{file.name} can't be read: `{name}` isn't a table")
+    return table
+
+
+def _is_one_requirement(dependency: object) -> bool:
+    """Whether it is a text that can't become a second line or an option of requirements.txt."""
+    return (
+        isinstance(dependency, str)
+        and dependency.splitlines() == [dependency]
+        and dependency.lstrip()[:1].isalnum()
+    )

@@ -1,6 +1,7 @@
 """What a bot's requirements may look like, and what of them can't be locked."""
 
 import codecs
+import os
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,9 @@ def test_files_as_windows_writes_them_are_read(tmp_path: Path, content: bytes) -
     assert lines(tmp_path) == ("openai", "flask")
 
 
-def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_bytes(b"openai # d\xe9j\xe0")
+@pytest.mark.parametrize("content", [b"openai # d\xe9j\xe0", "openai".encode("utf-16-le"), b"a\0"])
+def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "requirements.txt").write_bytes(content)
     with pytest.raises(PackageError, match="requirements.txt isn't text in UTF-8"):
         read_requirements(tmp_path)
 
@@ -62,9 +64,25 @@ def test_included_files_and_constraints_are_read_from_where_they_are_named(tmp_p
     )
 
 
-def test_a_missing_included_file_is_named_with_its_place(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"requirements.txt": "openai\n-r base.txt\n"})
-    with pytest.raises(PackageError, match=r"requirements.txt:2: base.txt isn't a file here"):
+def test_a_file_can_hold_requirements_and_constraints_at_once(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"requirements.txt": "-c all.txt\n-r all.txt\n", "all.txt": "openai==4"})
+    found = read_requirements(tmp_path)
+    assert found
+    assert found.lines == found.constraints == ("openai==4",)
+
+
+@pytest.mark.parametrize("name", ["base.txt", "b" * 5000, "more"])
+def test_a_missing_included_file_is_named_with_its_place(tmp_path: Path, name: str) -> None:
+    write_folder(tmp_path, {"requirements.txt": f"openai\n-r {name}\n", "more/base.txt": ""})
+    with pytest.raises(PackageError, match=f"requirements.txt:2: {name} isn't a file here"):
+        read_requirements(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"requirements.txt": "openai"})
+    (tmp_path / "requirements.txt").chmod(0)
+    with pytest.raises(PackageError, match=r"requirements.txt can't be read: Permission denied$"):
         read_requirements(tmp_path)
 
 
@@ -92,7 +110,7 @@ def test_links_are_kept_in_todays_form(tmp_path: Path, line: str, read: str) -> 
         "./lib", "-e .", "--editable=../shared", "lib/", "lib\\a", "dist/mine-1.0-py3-none-any.whl",
         "mine-1.0.tar.gz", "file:///home/me/lib", "numpy @ file:///croot/numpy", "mine @ ./lib",
         "~/lib", "C:\\lib", "git+file:///home/me/lib", "mine @ git+file:///home/me/lib",
-        "--find-links ./wheels",
+        "--find-links ./wheels", "--find-links wheels", "-i index",
     ],
 )  # fmt: skip
 def test_a_path_of_this_machine_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
@@ -171,9 +189,16 @@ def test_without_requirements_txt_the_projects_dependencies_count(tmp_path: Path
             '[project]\ndependencies = ["a @ file:///a"]',
             "pyproject.toml: `a @ file:///a` is a path",
         ),
+        ('project = "bot"', "pyproject.toml can't be read: `project` isn't a table"),
+        ("[tool]\nuv = 1", "pyproject.toml can't be read: `uv` isn't a table"),
+        # Taken letter by letter, it would ask for six libraries.
+        ('[project]\ndependencies = "openai"', r"\[project\] needs a list of names"),
+        ("[project]\ndependencies = [3]", "needs a list of names"),
+        ('[project]\ndependencies = ["-r /etc/passwd"]', "needs a list of names"),
+        ('[project]\ndependencies = ["openai\\n-r /etc/passwd"]', "needs a list of names"),
     ],
 )
-def test_dependencies_that_only_another_tool_can_read_are_refused(
+def test_dependencies_that_cannot_be_read_are_refused(
     tmp_path: Path, project: str, complaint: str
 ) -> None:
     write_folder(tmp_path, {"pyproject.toml": project})
