@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from commands.arguments import Parser, chosen_file, chosen_folder
 from commands.command import run_command
 from commands.terminal.chat_screen import Screen
-from poe.client.access import DEFAULT_URL, Unusable, access_key, checked_url, kept_key_file
+from poe.client.access import (
+    DEFAULT_URL,
+    KEY_VARIABLE,
+    Unusable,
+    access_key,
+    checked_url,
+    kept_key_file,
+)
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.standin.uploads import served_files
 
@@ -101,7 +108,9 @@ async def _introduction(conversation: Conversation, key_source: str) -> str:
         raise Unusable(f"{error}: start it with `make run`") from None
     except Refused as error:
         if error.status == UNAUTHORIZED:
-            raise Unusable(f"the bot refuses the access key in {key_source}") from None
+            raise Unusable(
+                f"the bot refused the access key in {key_source}: set {KEY_VARIABLE} to its key"
+            ) from None
         return f"(the bot's settings are unavailable: {error})"
     return str(settings.get("introduction_message") or "")
 

@@ -1,4 +1,4 @@
-"""`make check`: is this URL fit to be registered in Poe? One line per promise of a server bot.
+"""`make check`: is this URL ready to be registered on Poe? One line per promise of a server bot.
 
 The bot is asked as Poe would ask it: a few questions and reports, which it takes for a user's.
 """
@@ -81,10 +81,10 @@ def _summary(findings: Sequence[Finding]) -> str:
     verdicts = [finding.verdict for finding in findings]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
     if Verdict.FAIL in verdicts:
-        return f"{counts}. The URL is not fit to be registered."
+        return f"{counts}. Fix what failed before you register this URL."
     if Verdict.UNPROVED in verdicts:
-        return f"{counts}. Nothing speaks against registering the URL, but not all is proved."
-    return f"{counts}. The URL is fit to be registered."
+        return f"{counts}. Nothing failed, but not everything could be proved."
+    return f"{counts}. The URL is ready to be registered."
 
 
 def key_for(url: str, options: argparse.Namespace) -> str:

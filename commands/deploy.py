@@ -1,4 +1,4 @@
-"""`make deploy`: look first, deploy by the CDK, say what comes next."""
+"""`make deploy`: check the account, deploy with the CDK, print what comes next."""
 
 import sys
 from collections.abc import Sequence
@@ -15,15 +15,17 @@ from infra.toolchain import cdk, node
 from infra.toolchain.errors import UserError
 
 BOOTSTRAP_COSTS = """\
-The CDK needs a few things of its own in {account}, once: a bucket for
-packages, five roles, a repository (stack CDKToolkit). They cost about nothing."""
-INTERRUPTED = "Interrupted: what CloudFormation has begun, it finishes by itself."
+The CDK needs resources of its own in {account}, created once: a bucket for
+packages, five roles and a repository (the stack CDKToolkit). They cost next to nothing."""
+INTERRUPTED = "Interrupted. CloudFormation finishes by itself what it has begun."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Raises UserError."""
     parser = deployment_parser("make deploy", __doc__)
-    parser.add_argument("--bootstrap", action="store_true", help="without asking, where needed")
+    parser.add_argument(
+        "--bootstrap", action="store_true", help="create the CDK's own stack without asking"
+    )
     options = parser.parse_args(arguments)
     deploy(Deployment.chosen(options), may_bootstrap=options.bootstrap)
 
@@ -48,7 +50,7 @@ def deploy(deployment: Deployment, *, may_bootstrap: bool = False) -> None:
 def _bootstrap(account: Account, agreed: bool) -> None:
     print(BOOTSTRAP_COSTS.format(account=account))
     if not agreed and not agrees("Create them now?"):
-        raise UserError("nothing was deployed: `make deploy BOOTSTRAP=yes` creates them")
+        raise UserError("nothing was deployed: run `make deploy BOOTSTRAP=yes` to create them")
     cdk.run("bootstrap", f"aws://{account.id}/{account.region}")
 
 
@@ -73,7 +75,7 @@ def register_at_the_end(options: Options, make_variables: str = "") -> None:
     except (UserError, BadMember) as error:
         print(
             f"error: {error}\n"
-            "It is deployed, but not registered. Once that is fixed:"
+            "The bot is deployed, but not registered. Once that is fixed, run:"
             f" make register BOT={options.bot_name}{make_variables}"
         )
 

@@ -38,7 +38,7 @@ FOLDER = BUILD / "deploy-local"
 HOST = "127.0.0.1"
 PORT = 9000
 AWS_PORT = 4566
-STOPPED = "Stopped; nothing of the local AWS is left."
+STOPPED = "Stopped. The local AWS is gone, with everything in it."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,14 +102,14 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
             await entered.enter_async_context(function)
         except OSError:
             raise UserError(
-                f"port {port} is in use: end what uses it, or choose another with"
+                f"port {port} is in use: stop what uses it, or choose another with"
                 " `make deploy-local PORT=9001`"
             ) from None
         try:
             await function.warm()
             await poe.refresh_settings()
         except InitError as error:
-            raise UserError(f"the bot does not start: {error.message}") from None
+            raise UserError(f"the bot doesn't start: {error.message}") from None
         except BadSettings as error:
             print(f"warning: {error}")
         _greet(url, key, stack, time.monotonic() - began)
@@ -134,9 +134,9 @@ def _greet(url: str, key: str, stack: str, seconds: float) -> None:
   Access key  {key}
   Next        POE_ACCESS_KEY={key} make chat URL={url}        (in another terminal)
 
-`make set-key`, `make logs`, `make check` and the like take it for AWS after
+To use `make set-key`, `make logs` and `make check` with this local AWS, first run
   export {" ".join(exports)}
-Ctrl-C ends everything.
+Press Ctrl-C to stop everything.
 """
     )
 

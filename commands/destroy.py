@@ -1,4 +1,4 @@
-"""`make destroy`: take a stack away, and say what stays."""
+"""`make destroy`: remove a stack, and print what stays."""
 
 import sys
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from infra.aws.outputs import Unfinished, outputs
 from infra.aws.preflight import current_account
 
 WHAT_GOES = """\
-This takes {stack} out of {account}:
+This removes {stack} from {account}:
   the URL {url}
-  (the bot on Poe stops; a new deployment gets a new URL, to be pasted into its form)
-  the secret with the access key, at once and for good
-  the log group with all that was logged"""
+  (the bot on Poe stops working; a new deployment gets a new URL for its form)
+  the secret with the access key, immediately and for good
+  the log group with everything in it"""
 
 WHAT_STAYS = """\
-{stack} is gone. What stays, for other stacks: CDKToolkit with its bucket of packages, about
-$0.001 a month each. `aws cloudformation delete-stack --stack-name CDKToolkit` and emptying the
-bucket take them away, too."""
+{stack} is gone. CDKToolkit and its bucket of packages (about $0.001 a month each) stay, since
+other stacks may need them. To remove them too, empty the bucket and run
+`aws cloudformation delete-stack --stack-name CDKToolkit`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Raises UserError."""
     parser = deployment_parser("make destroy", __doc__)
-    parser.add_argument("--yes", action="store_true", help="without asking")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
     options = parser.parse_args(arguments)
     return destroy(Deployment.chosen(options), agreed=options.yes)
 
@@ -38,10 +38,10 @@ def destroy(deployment: Deployment, *, agreed: bool) -> int:
     try:
         url = outputs(stack).function_url
     except Unfinished:
-        url = "(none yet: its deployment never came through)"
+        url = "(none: its deployment didn't complete)"
     print(WHAT_GOES.format(stack=stack, account=account, url=url))
-    if not agreed and answer(f"Type {stack} to go on: ") != stack:
-        print("Nothing was changed. (`make destroy YES=yes` does not ask.)")
+    if not agreed and answer(f"Type {stack} to continue: ") != stack:
+        print("Nothing was changed. (`make destroy YES=yes` doesn't ask.)")
         return 1
     deployment.run_cdk("destroy", "--force")
     print(WHAT_STAYS.format(stack=stack))

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     lock = locked(chosen_folder(options), again=True, upgrade=options.upgrade, say=print)
     if lock == Lock(HOST / "requirements.txt"):
-        print("The bot requires no library of its own: it gets the host's")
+        print("The bot requires no libraries of its own: it uses the host's lock")
 
 
 if __name__ == "__main__":

@@ -45,9 +45,10 @@ def seconds(text: str) -> int:
 
 
 def follow(group: str, begin: float) -> None:
-    """Print lines from `begin` on (seconds since the epoch), until somebody ends it."""
+    """Print lines from `begin` on (seconds since the epoch), until Ctrl-C."""
     print(
-        f"{group}, from {datetime.fromtimestamp(begin):%H:%M:%S} on. Ctrl-C ends.", file=sys.stderr
+        f"{group}, since {datetime.fromtimestamp(begin):%H:%M:%S}. Press Ctrl-C to stop.",
+        file=sys.stderr,
     )
     lines = LogPrinter(print)
     log = Log(group, begin)
@@ -85,7 +86,9 @@ class Log:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
-            raise AwsError(f"there is no log group {self._group}: run `make deploy`") from None
+            raise AwsError(
+                f"the log group {self._group} doesn't exist: run `make deploy`"
+            ) from None
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--caller", default="", help="the folder that it is relative to")
     options = parser.parse_args(arguments)
     if not options.dir:
-        raise UserError("the new bot's folder isn't named: `make new DIR=../my-bot`")
+        raise UserError("DIR is missing: run `make new DIR=../my-bot`")
     folder = Path(options.dir).expanduser()
     write(Path(options.caller, folder))
     steps = [f"cd {shlex.quote(str(folder))}", "make run", "make deploy"]

@@ -1,4 +1,4 @@
-"""`make register`: make known to Poe what is deployed, and see that it works.
+"""`make register`: push the deployed bot's settings to Poe, and check the bot.
 
 The live URL is asked for its settings, and that reply is pushed: what is registered is what is
 deployed. Then Poe is told to fetch them itself, from the URL in its form, and the URL is checked.
@@ -51,9 +51,7 @@ def declared(bot_file: Path, path: str) -> DeclaredBot:
         if bot.path == path:
             return bot
     known = ", ".join(bot.path for bot in bots)
-    raise UserError(
-        f"{bot_file} has no bot on the path {path}: choose one with URL_PATH= from {known}"
-    )
+    raise UserError(f"{bot_file} has no bot on the path {path}: set URL_PATH to one of {known}")
 
 
 def register(bot: str, stack: str, served: DeclaredBot = ONLY_BOT) -> bool:
@@ -62,7 +60,7 @@ def register(bot: str, stack: str, served: DeclaredBot = ONLY_BOT) -> bool:
     Raises UserError, with Poe's own words where it refuses, and BadMember.
     """
     if not bot:
-        raise UserError("which bot? `make register BOT=<its name on Poe>`")
+        raise UserError("BOT is missing: run `make register BOT=<its name on Poe>`")
     deployed = outputs(stack)
     url = urljoin(deployed.function_url, served.path)
     key = SecretStore(deployed.secret_arn).access_key(served.key_name)
@@ -74,7 +72,7 @@ def register(bot: str, stack: str, served: DeclaredBot = ONLY_BOT) -> bool:
     print(f"Poe reaches {bot} at the URL in its form.")
     print(f"\nChecking {url}")
     kept = check.run(url, key)
-    print(f"\n{bot} is registered{'' if kept else ', but the check found what is broken'}.")
+    print(f"\n{bot} is registered{'' if kept else ', but the check failed'}.")
     return kept
 
 
@@ -85,11 +83,11 @@ async def _settings(url: str, key: str) -> dict[str, Any]:
             settings = await conversation.settings()
             parse_settings(settings)
         except Refused as error:
-            raise UserError(f"the bot refuses to give its settings: {error}") from None
+            raise UserError(f"the bot refused a settings request: {error}") from None
         except BadSettings as error:
             raise UserError(f"Poe would refuse the bot's settings: {error}") from None
         except (NotAnswering, httpx.HTTPError) as error:
-            raise UserError(f"the bot cannot be asked: {one_line(str(error))}") from None
+            raise UserError(f"the bot can't be reached: {one_line(str(error))}") from None
     return settings
 
 
@@ -100,35 +98,36 @@ def _summary(settings: Mapping[str, Any]) -> str:
 
 
 class Poe:
-    """What Poe lets a bot's owner do with the key in the URL. Nothing here tells the key."""
+    """Poe's calls for a bot's owner. The key is in their URL, and in no error's text."""
 
     def __init__(self, bot: str, key: str, url: str) -> None:
         self._bot, self._key, self._url = bot, key, url
 
     def ask(self, action: str, settings: Mapping[str, Any] | None = None) -> None:
-        """Raises UserError with Poe's answer, if that is no yes."""
+        """Raises UserError with Poe's answer, unless that is 200."""
         address = f"{POE}{action}/{quote(self._bot, safe='')}/{self._key}/{PROTOCOL_VERSION}"
         try:
             answer = httpx.post(address, json=settings, timeout=POE_SECONDS)
         except httpx.HTTPError as error:
-            raise UserError(f"Poe cannot be asked: {self.discreet(str(error))}") from None
+            raise UserError(f"Poe can't be reached: {self.discreet(str(error))}") from None
         if answer.status_code != httpx.codes.OK:
             said = f"status {answer.status_code}: {self.discreet(answer.text)}"
-            raise UserError(f"Poe refuses {action}, {said}\n{self._cure(action)}")
+            raise UserError(f"Poe refused {action}, {said}\n{self._advice(action)}")
 
     def discreet(self, text: str) -> str:
         """`text` for one line of a terminal, without the key."""
         return one_line(text.replace(self._key, "<the key>"))
 
-    def _cure(self, action: str) -> str:
+    def _advice(self, action: str) -> str:
         if action == "update_settings":
             return (
-                f"Is {self._bot} its name, and is the key of its form the one of `make set-key`?\n"
-                f"A bot that is not there yet: create it at {CREATE} with the URL {self._url}"
+                f"Check that its name on Poe is {self._bot}, and that its form has the key that you"
+                " gave to `make set-key`.\n"
+                f"If it isn't on Poe yet, create it at {CREATE} with the URL {self._url}"
             )
         return (
-            "The settings are pushed, but Poe could not fetch them from the bot: does the URL in "
-            f"its form say {self._url} ?"
+            "The settings were pushed, but Poe couldn't fetch them from the bot: check that the URL"
+            f" in its form is {self._url}"
         )
 
 

@@ -107,7 +107,7 @@ async def _run(options: argparse.Namespace) -> None:
         running = RunningBot(function, poe, packages, lines)
         await running.start()
         _greet(bots, page.url, time.monotonic() - began)
-        print(f"It reloads when a file of {bot.path} changes. Ctrl-C ends everything.\n")
+        print(f"It reloads when a file in {bot.path} changes. Press Ctrl-C to stop everything.\n")
         await running.follow(changes)
 
 
@@ -129,7 +129,7 @@ class RunningBot:
                 await self.function.warm()
         except InitError as error:
             remedy = _remedy(error.message, secrets_file(self.packages.bot))
-            raise UserError(f"the bot does not start: {error.message}{remedy}") from None
+            raise UserError(f"the bot doesn't start: {error.message}{remedy}") from None
         if remark := slow_start(time.monotonic() - began):
             print(f"warning: {remark}")
         try:
@@ -188,9 +188,7 @@ def _remedy(message: str, secrets: Path) -> str:
     missing = re.match(r"KeyError: '([A-Z][A-Z0-9_]*)'", message)
     if missing is None:
         return ""
-    return (
-        f'. Put {missing[1]} into {secrets}, as {{"{missing[1]}": "…"}}, and start `make run` again'
-    )
+    return f'. Add {missing[1]} to {secrets}, as {{"{missing[1]}": "…"}}, and run `make run` again'
 
 
 def slow_start(seconds: float) -> str:
@@ -211,7 +209,7 @@ def _require_free(port: int) -> None:
             probe.bind((HOST, port))
     except (OSError, OverflowError):
         raise UserError(
-            f"port {port} is in use: end what uses it, or choose another with `make run PORT=9001`"
+            f"port {port} is in use: stop what uses it, or choose another with `make run PORT=9001`"
         ) from None
 
 

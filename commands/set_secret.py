@@ -1,6 +1,6 @@
 """`make set-key` and `make set-secret`: change one member of the stack's secret.
 
-The value comes from a prompt that does not show it, or from stdin; never from an argument, which
+The value comes from a prompt that doesn't show it, or from stdin; never from an argument, which
 other users of the machine and the shell's history would see.
 """
 
@@ -16,11 +16,11 @@ from infra.aws.secret_members import KEY, BadMember, Members, check_name, check_
 from infra.aws.secret_store import SecretStore
 
 KEY_TAKES_EFFECT = (
-    "It takes effect with the first request that has it, after 300 s at most: nothing to deploy."
+    "It takes effect with the first request that has it, or after 300 s: nothing to deploy."
 )
 MEMBER_TAKES_EFFECT = (
-    "Each environment reads it when it starts; those that run keep what they have until they end. "
-    "`make deploy` with a changed bot starts new ones."
+    "New environments read it when they start; running ones keep what they have. To replace those, "
+    "change the bot and run `make deploy`."
 )
 
 
@@ -40,7 +40,7 @@ def _parser() -> Parser:
     set_key.set_defaults(command=_set_key)
     set_secret = commands.add_parser("set-secret")
     set_secret.add_argument("--name", default="", help="of the member, such as OPENAI_API_KEY")
-    set_secret.add_argument("--remove", action="store_true", help="take the member out")
+    set_secret.add_argument("--remove", action="store_true", help="remove the member")
     set_secret.set_defaults(command=_set_secret)
     for command in (set_key, set_secret):
         command.add_folder()
@@ -61,7 +61,7 @@ def _set_key(options: argparse.Namespace) -> None:
 def _set_secret(options: argparse.Namespace) -> None:
     name = options.name
     if not name:
-        raise BadMember("which member? Such as `make set-secret NAME=OPENAI_API_KEY`")
+        raise BadMember("NAME is missing: run `make set-secret NAME=OPENAI_API_KEY`")
     stack = chosen_stack(options)
     if options.remove:
         _remove(outputs(stack), name)
@@ -70,31 +70,30 @@ def _set_secret(options: argparse.Namespace) -> None:
     deployed = outputs(stack)
     value = check_value(name, hidden(f"{name}: "))
     if not value:
-        raise BadMember(
-            f"{name} is empty; to take it out: `make set-secret NAME={name} REMOVE=yes`"
-        )
+        remove = f"make set-secret NAME={name} REMOVE=yes"
+        raise BadMember(f"the value of {name} is empty: to remove it, run `{remove}`")
     _change(deployed, lambda members: {**members, name: value})
     print(f"{name} of {stack} is set. {KEY_TAKES_EFFECT if name == KEY else MEMBER_TAKES_EFFECT}")
 
 
 def _remove(stack: Outputs, name: str) -> None:
     if name == KEY:
-        raise BadMember(f"without {KEY} the function does not start: it can only be changed")
+        raise BadMember(f"the function doesn't start without {KEY}: change it with `make set-key`")
 
     def without(members: Members) -> Members:
         if name not in members:
-            raise BadMember(f"the secret has no member {name}")
+            raise BadMember(f"the secret has no member {name}: there is nothing to remove")
         return {key: value for key, value in members.items() if key != name}
 
     _change(stack, without)
-    print(f"{name} is taken out. {MEMBER_TAKES_EFFECT}")
+    print(f"{name} is removed. {MEMBER_TAKES_EFFECT}")
 
 
 def _change(
     stack: Outputs, edit: Callable[[Members], Members], *, from_scratch: bool = False
 ) -> None:
     for fault in faults(SecretStore(stack.secret_arn).change(edit, from_scratch=from_scratch)):
-        print(f"warning: the function will not start: {fault}", file=sys.stderr)
+        print(f"warning: the function won't start: {fault}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,10 @@ class Changes:
         """
         await self._noted.wait()
         if self._failure:
-            raise UserError(f"changes can't be watched: {self._failure}") from None
+            raise UserError(
+                f"changes of {self._bot.path} can't be watched ({self._failure}): raise this"
+                " machine's limit of file watches, and run the same command again"
+            ) from None
         self._noted.clear()
 
     def _watch(self, folder: Path, *, recursive: bool) -> None:

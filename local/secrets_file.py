@@ -43,7 +43,7 @@ def misplaced(bot: BotFolder, old: Path = ROOT / NAME) -> str:
     """A line about a file in the place of earlier versions, which is not read any more; or none."""
     if secrets_file(bot).exists() or not old.exists():
         return ""
-    return f"{old} isn't read: a bot's secrets belong into its folder. Move it into {bot.path}"
+    return f"{old} isn't read: a bot's secrets belong in its own folder. Move it to {bot.path}"
 
 
 def read_members(file: Path) -> dict[str, str]:
@@ -54,11 +54,11 @@ def read_members(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     if open_to_others:
-        raise BadSecrets(f"{file} is open to others: run `chmod 600 {shlex.quote(str(file))}`")
+        raise BadSecrets(f"others can read {file}: run `chmod 600 {shlex.quote(str(file))}`")
     parse_object(text, file)
     members = parse(text)
     if members is None:
-        raise BadSecrets(f"{file} has a name twice: write each once, as in {_FORM}")
+        raise BadSecrets(f"{file} has a member twice: write each once, as in {_FORM}")
     for name, value in members.items():
         try:
             check_value(check_name(name), value)

@@ -25,11 +25,11 @@ def agrees(question: str) -> bool:
 def hidden(question: str) -> str:
     """What is typed without being shown, or all of stdin without the end of its last line.
 
-    Raises UserError for what is not UTF-8, and EOFError for Ctrl-D.
+    Raises UserError for what isn't UTF-8, and EOFError for Ctrl-D.
     """
     if sys.stdin.isatty():
         return getpass.getpass(question)
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise UserError("the value is not UTF-8") from None
+        raise UserError("the value isn't UTF-8: pipe it as UTF-8 text") from None

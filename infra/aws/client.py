@@ -66,7 +66,7 @@ def explanation(error: ClientError | BotoCoreError) -> str:
         case UnauthorizedSSOTokenError() | TokenRetrievalError():
             return "the AWS login has expired: run `aws sso login`"
         case ProfileNotFound():
-            return f"{error}: AWS_PROFILE names a profile that ~/.aws/config does not have"
+            return f"{error}: set AWS_PROFILE to one that `aws configure list-profiles` lists"
         case NoRegionError():
             return NO_REGION
         case HTTPClientError():

@@ -11,7 +11,7 @@ __all__ = ["DEFAULT_STACK", "AwsError", "Outputs", "Unfinished", "function_name"
 
 
 class Unfinished(AwsError):
-    """The stack is there, but its deployment never came through."""
+    """The stack is there, but its deployment didn't complete."""
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,13 @@ def check_concurrency(account: Account, wanted: int | None, reserved: int) -> st
         if wanted > most:
             raise AwsError(
                 f"reserved_concurrency={wanted} is too many: of this account's"
-                f" {account.concurrency}, {KEPT_UNRESERVED} have to stay unreserved, which leaves"
+                f" {account.concurrency}, {KEPT_UNRESERVED} must stay unreserved, which leaves"
                 f" {max(most, 0)}. Leave it out, or ask for more in Service Quotas"
                 " (Lambda, Concurrent executions)"
             )
     elif account.concurrency < FEW:
         return (
-            f"This account can hold {account.concurrency} conversations at once; Service Quotas"
-            " (Lambda, Concurrent executions) gives more, for free."
+            f"This account can run {account.concurrency} conversations at once. Ask for more in"
+            " Service Quotas (Lambda, Concurrent executions); it is free."
         )
     return ""

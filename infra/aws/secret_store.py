@@ -22,7 +22,7 @@ _SUCCESSORS = uuid.uuid5(uuid.NAMESPACE_OID, "successor of a secret's version")
 
 @dataclass(frozen=True)
 class Version:
-    """One version of the secret: `members` is None where its text is no JSON object."""
+    """One version of the secret: `members` is None where its text isn't a JSON object."""
 
     id: str
     members: Members | None
@@ -41,8 +41,8 @@ class SecretStore:
         too."""
         members = self._members(self._read())
         if name not in members:
-            cure = "make set-key" if name == KEY else f"make set-secret NAME={name}"
-            raise BadMember(f"the secret {self.arn} has no {name}: run `{cure}`")
+            command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
+            raise BadMember(f"the secret {self.arn} has no {name}: run `{command}`")
         return check_key(check_value(name, members[name]))
 
     def change(self, edit: Edit, *, from_scratch: bool = False) -> Members:
@@ -63,13 +63,13 @@ class SecretStore:
                 return after
             conflicts[version.id] = times + 1
             time.sleep(PAUSE)
-        raise AwsError("the secret keeps being changed by others: try again later")
+        raise AwsError("others keep changing the secret: try again later")
 
     def _members(self, version: Version) -> Members:
         if version.members is None:
             raise AwsError(
-                f"the secret {self.arn} holds no JSON object (or one with a name twice), and was "
-                "left as it is: to begin it anew, run `make set-key ANEW=yes`"
+                f"the secret {self.arn} isn't a JSON object, or has a member twice. Nothing was "
+                "changed: to start it from scratch, run `make set-key RESET=yes`"
             )
         return version.members
 

@@ -60,7 +60,9 @@ def build(
         libraries = install_libraries(locked(bot, host=host), target, cache)
         for taken in ("handler", "bot"):
             if (libraries / taken).exists():
-                raise PackageError(f"a library brings a module `{taken}`: that name is taken")
+                raise PackageError(
+                    f"a library has a module `{taken}`, as the package has: remove that library"
+                )
         warn(shipped, libraries)
         with made_aside(output) as folder:
             for part in (libraries, compiled_host(host, libraries, find_python(target.python))):

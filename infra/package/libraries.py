@@ -54,8 +54,8 @@ def install_libraries(lock: Lock, target: Target, cache: Path) -> Path:
 
 def warn_of_missing_pyc(target: Target) -> None:
     print(
-        f"warning: the package is for Python {target.python}, which is not here to compile it:"
-        " without .pyc files a cold start takes about three times as long."
+        f"warning: the package is for Python {target.python}, which this machine doesn't have to"
+        " compile it: without .pyc files a cold start takes about three times as long."
         f" Install Python {target.python}, or build for {this_version()}.",
         file=sys.stderr,
     )
@@ -89,7 +89,7 @@ def run_uv(lock: Lock, target: Target, folder: Path) -> None:
         )  # fmt: skip
         if done.returncode:
             raise PackageError(
-                f"{os.path.relpath(lock.file)} can't be installed for {target}; uv says why:\n"
+                f"{os.path.relpath(lock.file)} can't be installed for {target}; uv reports:\n"
                 + done.stderr.rstrip()
             )
 

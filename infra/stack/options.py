@@ -133,7 +133,7 @@ assert _CHECKS.keys() == {field.name for field in fields(Options)}
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _CHECKS, n=1)
-    hint = f"is {close[0]} meant?" if close else f"there are {', '.join(_CHECKS)}"
+    hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(_CHECKS)}"
     return f"there is no context value {name}: {hint}"
 
 

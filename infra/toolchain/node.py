@@ -65,7 +65,7 @@ def cdk_command() -> list[str]:
 def set_up() -> None:
     """Install what is missing; quick where nothing is. Raises NodeError."""
     if find() is None:
-        print(f"Installing Node (none from version {OLDEST} on is here)", file=sys.stderr)
+        print(f"Installing Node (this machine has no version {OLDEST} or newer)", file=sys.stderr)
         install = [find_uv(), "pip", "install", "--quiet", "--python", sys.executable]
         hashed = ["--require-hashes", "--requirements", str(REQUIREMENTS)]
         _run([*install, *hashed], environment_for_tools())
@@ -78,7 +78,8 @@ def _run(command: list[str], variables: dict[str, str]) -> None:
     done = subprocess.run(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise NodeError(
-            f"the network or the disk, probably; {command[0]} says:\n{done.stderr.rstrip()}"
+            f"Node or the CDK can't be installed (is there a network, and room on the disk?);"
+            f" {command[0]} reports:\n{done.stderr.rstrip()}"
         )
 
 
@@ -112,4 +113,4 @@ if __name__ == "__main__":
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted: the same command goes on with it.")
+        sys.exit("\nInterrupted: run the same command again to continue.")

@@ -59,7 +59,7 @@ def fetch(stack: str) -> Deployed:
     """Raises AwsError."""
     name = function_name(stack)
     if name is None:
-        raise AwsError(f"there is no function in a stack {stack}: run `make deploy`")
+        raise AwsError(f"the stack {stack} has no function: run `make deploy`")
     with explained():
         function = client("lambda").get_function(FunctionName=name, Qualifier=ALIAS)
     with urllib.request.urlopen(function["Code"]["Location"]) as reply:

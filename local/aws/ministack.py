@@ -126,7 +126,7 @@ def _version() -> str:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, env=environment_for_tools(), capture_output=True, text=True)
     if done.returncode:
-        raise MiniStackError(f"MiniStack can't be installed; uv says why:\n{done.stderr.rstrip()}")
+        raise MiniStackError(f"MiniStack can't be installed; uv reports:\n{done.stderr.rstrip()}")
 
 
 def _free_port(wanted: int | None) -> int:
@@ -137,7 +137,7 @@ def _free_port(wanted: int | None) -> int:
             probe.bind(("127.0.0.1", wanted or 0))
         except (OSError, OverflowError):
             raise MiniStackError(
-                f"port {wanted} is in use: end what uses it, or choose another with AWS_PORT=…"
+                f"port {wanted} is in use: stop what uses it, or choose another with AWS_PORT=…"
             ) from None
         return int(probe.getsockname()[1])
 
@@ -147,7 +147,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
     while not _is_healthy(port):
         if process.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text(errors="replace").splitlines()[-10:]
-            raise MiniStackError("MiniStack does not start:\n" + "\n".join(lines))
+            raise MiniStackError("MiniStack doesn't start; its log ends with:\n" + "\n".join(lines))
         time.sleep(0.05)
 
 

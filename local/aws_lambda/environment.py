@@ -152,9 +152,9 @@ class Environment:
         if wrapper is None:
             return runtime
         if not wrapper.is_file():
-            raise InitError("Runtime.InvalidEntrypoint", f"{wrapper} does not exist")
+            raise InitError("Runtime.InvalidEntrypoint", f"{wrapper} doesn't exist")
         if not os.access(wrapper, os.X_OK):
-            message = f"{wrapper} is not executable: it needs mode 755"
+            message = f"{wrapper} isn't executable: it needs mode 755"
             raise InitError("Runtime.InvalidEntrypoint", message)
         return [str(wrapper), *runtime]
 

@@ -81,7 +81,11 @@ async def settings(probe: Probe) -> Finding:
         SettingsResponse.model_validate(probe.settings)
     except ValidationError as error:
         newer = all(fault["type"] == "extra_forbidden" for fault in error.errors())
-        return unproved(f"not known here: {describe(error)}") if newer else failed(describe(error))
+        return (
+            unproved(f"fields unknown here: {describe(error)}")
+            if newer
+            else failed(describe(error))
+        )
     return passed(f"{len(probe.settings)} fields in {duration(reply.seconds)}")
 
 
@@ -137,7 +141,7 @@ async def done_is_last(probe: Probe) -> Finding:
         return NO_ANSWER
     if not probe.warm.complete:
         return unproved(
-            f"no end within {duration(turn.seconds)}: ask for a shorter answer by TEXT=…"
+            f"it didn't end within {duration(turn.seconds)}: ask for a shorter answer with TEXT=…"
         )
     count = f"{len(turn.events)} events, {len(turn.text):,} characters"
     return _judge(not turn.broken, count, f": {'; '.join(turn.broken)}")
@@ -171,7 +175,7 @@ async def unknown_role(probe: Probe) -> Finding:
         return failed(result.refusal)
     if result.turn.error is not None and not (probe.warm.turn and probe.warm.turn.error):
         return failed(f"an error instead of an answer: {one_line(result.turn.error)}")
-    return passed("the rest of the conversation is answered")
+    return passed("the rest of the conversation was answered")
 
 
 async def reports_are_accepted(probe: Probe) -> Finding:

@@ -88,9 +88,9 @@ def streams(arrivals: Arrivals) -> Finding:
     if len(arrivals.parts) < MADE_OF or arrivals.made_for < MADE_FOR:
         return unproved(f"{came} the question, too little or too quick to tell: {LONGER}")
     if arrivals.first - arrivals.head > TOGETHER:
-        return unproved(f"{came} the question, but the head came before: {LONGER}")
+        return unproved(f"{came} the question, but the head came earlier: {LONGER}")
     return failed(
-        f"{came} the question, head and all: the answer is buffered before it is sent (a buffered "
+        f"{came} the question, with the head: the answer is buffered before it is sent (a buffered "
         "handler or URL, or a proxy that buffers)"
     )
 
@@ -100,7 +100,7 @@ def lateness(arrivals: Arrivals) -> Finding:
     any time since the arrival before; one that came alone is taken to have been sent at once."""
     parts = arrivals.parts
     if len(parts) < 2:
-        return unproved(f"{len(parts)} event, and it takes several to tell: {LONGER}")
+        return unproved(f"too few events to tell ({len(parts)}): {LONGER}")
     groups = _groups(parts)
     before = (arrivals.head, *(group[-1] for group in groups))
     pauses = [group[0] - last for last, group in zip(before, groups, strict=False)]

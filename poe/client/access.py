@@ -67,5 +67,5 @@ def checked_key(key: str, source: str) -> str:
     """The key without white space around it. Raises Unusable for what no header can carry."""
     key = key.strip()
     if not (key.isascii() and key.isprintable() and key):
-        raise Unusable(f"{source} has no access key")
+        raise Unusable(f"{source} holds no access key: use the key from the bot's form on Poe")
     return key

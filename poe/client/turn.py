@@ -16,7 +16,7 @@ EVENT_NAMES = frozenset(
 PING = "ping"
 DONE = "done"
 STREAM_TYPE = "text/event-stream"
-DEFAULT_ERROR = "The bot ran into a problem and said no more about it."
+DEFAULT_ERROR = "The bot ran into a problem and gave no details."
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class ChatPage:
         path = request.query_params.get("bot", "")
         if path not in self._bots:
             raise HTTPException(
-                404, f"There is no bot at this path; there is one at {', '.join(self._bots)}."
+                404, f"No bot has this path. The paths are: {', '.join(self._bots)}"
             )
         return self._bots[path]
 
@@ -155,7 +155,7 @@ class ChatPage:
         except ValidationError as error:
             raise HTTPException(400, f"This isn't a message: {describe(error)}") from None
         except KeyError:
-            raise HTTPException(400, "An attachment was never uploaded here.") from None
+            raise HTTPException(400, "An attachment isn't here: attach it again.") from None
         if not message.text.strip() and not attachments:
             raise HTTPException(400, "A message needs a text or an attachment.")
         return _JsonLines(chat.say(message.text, attachments, message.parameters))
@@ -163,13 +163,13 @@ class ChatPage:
     async def _retry(self, request: Request) -> Response:
         chat = self._chat(request)
         if not chat.has_begun:
-            raise HTTPException(409, "Nothing was said yet.")
+            raise HTTPException(409, "There is no message to answer again: send one first.")
         return _JsonLines(chat.retry())
 
     def _chat(self, request: Request) -> PageChat:
         chat = self._chats.get(request.path_params["id"])
         if chat is None:
-            raise HTTPException(404, "This conversation is over: begin a new chat.")
+            raise HTTPException(404, "This conversation is over: start a new chat.")
         return chat
 
     async def _attach(self, request: Request) -> Response:
@@ -189,7 +189,7 @@ class ChatPage:
     async def _named_file(self, request: Request) -> Response:
         url = request.query_params.get("url", "")
         if not self._chat(request).names(url):
-            raise HTTPException(404, "No answer of this conversation names this file.")
+            raise HTTPException(404, "No answer in this conversation names this file.")
         try:
             async with (
                 self._files() as client,
@@ -233,5 +233,5 @@ async def _within(chunks: AsyncIterable[bytes], limit: int) -> bytes:
     async for chunk in chunks:
         content += chunk
         if len(content) > limit:
-            raise HTTPException(413, f"This is more than {limit // 1_000_000} MB.")
+            raise HTTPException(413, f"This is too large: the limit is {limit // 1_000_000} MB.")
     return bytes(content)

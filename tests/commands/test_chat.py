@@ -220,7 +220,11 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
                 "start the bot with `make run`, or set POE_ACCESS_KEY"
             ),
         ),
-        ((), {"POE_ACCESS_KEY": "kéy"}, "error: POE_ACCESS_KEY has no access key"),
+        (
+            (),
+            {"POE_ACCESS_KEY": "kéy"},
+            "error: POE_ACCESS_KEY holds no access key: use the key from the bot's form on Poe",
+        ),
         (
             ("--url", "localhost:9000"),
             {"POE_ACCESS_KEY": KEY},
@@ -255,7 +259,8 @@ def test_what_keeps_a_chat_from_beginning_is_one_line(
 
 def test_a_refused_key_is_one_line(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="hello", POE_ACCESS_KEY="w" * 32)
-    assert run.stderr == "error: the bot refuses the access key in POE_ACCESS_KEY\n"
+    key = "POE_ACCESS_KEY"
+    assert run.stderr == f"error: the bot refused the access key in {key}: set {key} to its key\n"
     assert run.returncode == 1
 
 

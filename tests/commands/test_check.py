@@ -196,7 +196,7 @@ async def test_a_call_that_was_not_declared_is_a_fault() -> None:
     ("settings", "verdict", "words"),
     [
         ({"allow_attachments": "perhaps"}, Verdict.FAIL, "allow_attachments: "),
-        ({"field_of_later": 1}, Verdict.UNPROVED, "not known here: field_of_later"),
+        ({"field_of_later": 1}, Verdict.UNPROVED, "fields unknown here: field_of_later"),
     ],
 )
 async def test_settings_that_poe_would_refuse_are_named(
@@ -286,13 +286,13 @@ def test_a_line_per_promise_and_the_sum_are_printed_and_status_1_says_that_one_i
     ]
     assert {line.split()[0] for line in lines} == {"pass", "fail", "unproved"}
     assert summary.startswith("11 pass, 1 fail, 2 unproved. ")
-    assert summary.endswith("The URL is not fit to be registered.")
+    assert summary.endswith("Fix what failed before you register this URL.")
     assert KEY not in done.stdout
 
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(1, "The URL is fit to be registered."), (2, "Nothing speaks against registering the URL")],
+    [(1, "The URL is ready to be registered."), (2, "Nothing failed, but not everything")],
 )
 def test_status_0_says_that_none_is_broken(
     url: str,

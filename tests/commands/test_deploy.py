@@ -72,7 +72,7 @@ def test_a_wrong_value_of_the_context_is_one_line_before_anything_is_asked() -> 
 
 def test_a_reservation_that_lambda_would_refuse_is_explained() -> None:
     wanted = 5
-    with pytest.raises(AwsError, match="100 have to stay unreserved, which leaves 0"):
+    with pytest.raises(AwsError, match="100 must stay unreserved, which leaves 0"):
         check_concurrency(NEW_ACCOUNT, wanted, reserved=0)
     assert check_concurrency(OLD_ACCOUNT, wanted, reserved=0) == ""
 
@@ -86,7 +86,7 @@ def test_what_the_stack_has_reserved_already_counts_as_free() -> None:
 
 def test_a_new_accounts_few_conversations_are_remarked_on() -> None:
     remark = check_concurrency(NEW_ACCOUNT, None, reserved=0)
-    assert remark.startswith("This account can hold 10 conversations at once")
+    assert remark.startswith("This account can run 10 conversations at once")
     assert check_concurrency(OLD_ACCOUNT, None, reserved=0) == ""
 
 

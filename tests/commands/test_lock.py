@@ -40,7 +40,7 @@ def test_a_bot_without_requirements_is_told_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["--bot-dir", str(tmp_path)])
-    assert "requires no library of its own" in capsys.readouterr().out
+    assert "requires no libraries of its own" in capsys.readouterr().out
 
 
 def test_what_cannot_be_locked_is_one_line(

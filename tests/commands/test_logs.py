@@ -79,7 +79,7 @@ def test_the_log_is_followed_until_ctrl_c(deployed: Stack) -> None:
     text = "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms\n"
     assert first[10:] == text
     assert (second, rest, follower.returncode) == ("a line of the bot's own\n", "", 0)
-    assert said.startswith(f"{deployed.log_group}, from ")
+    assert said.startswith(f"{deployed.log_group}, since ")
     assert len(said.splitlines()) == 1 + bool("the end of the line with ^C")
 
 
@@ -162,7 +162,7 @@ def test_a_log_group_that_is_gone_gives_one_clear_line(deployed: Stack) -> None:
     done = run(MODULE, "--stack", deployed.name, variables=deployed.environment)
     assert done.returncode == 1
     assert done.stderr.splitlines()[1:] == [
-        f"error: there is no log group {deployed.log_group}: run `make deploy`"
+        f"error: the log group {deployed.log_group} doesn't exist: run `make deploy`"
     ]
 
 

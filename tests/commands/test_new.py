@@ -132,7 +132,7 @@ def test_it_is_relative_to_where_the_user_stands_and_says_how_to_go_on(
 
 
 def test_without_a_folder_it_says_how_to_name_one() -> None:
-    with pytest.raises(UserError, match=r"isn't named: `make new DIR=\.\./my-bot`"):
+    with pytest.raises(UserError, match=r"DIR is missing: run `make new DIR=\.\./my-bot`"):
         new.main([])
 
 

@@ -94,7 +94,7 @@ async def test_what_is_deployed_is_pushed_fetched_and_checked(
     assert f"Checking {url}" in lines
     assert any(line.startswith("pass      query streams") for line in lines)
     # fastapi_poe alone breaks one promise, and that is what the status says.
-    assert lines[-1] == "My-Bot is registered, but the check found what is broken."
+    assert lines[-1] == "My-Bot is registered, but the check failed."
     assert (done.returncode, done.stderr) == (1, "")
 
 
@@ -112,7 +112,7 @@ async def test_one_of_several_bots_is_registered_at_its_path_with_its_key(
         assert len(poe.record.settings_pushed) == 1
     assert f"Checking {url}echo" in done.stdout
     assert missing.stderr.endswith(
-        "has no bot on the path /none: choose one with URL_PATH= from /echo, /other\n"
+        "has no bot on the path /none: set URL_PATH to one of /echo, /other\n"
     )
 
 
@@ -122,7 +122,7 @@ async def test_a_wrong_name_is_told_in_poes_words_with_what_to_look_at(
     done, poe = await register(cloud.stack(url=url), url, "--bot", "Your?Bot")
     first, *rest = done.stderr.splitlines()
     assert done.returncode == 1
-    assert first == ("error: Poe refuses update_settings, status 404: You have no bot Your?Bot.")
+    assert first == ("error: Poe refused update_settings, status 404: You have no bot Your?Bot.")
     assert any(url in line for line in rest)
     assert not poe.record.settings_pushed
 
@@ -148,8 +148,8 @@ async def test_a_form_with_another_url_is_found_out(
     done, poe = await register(cloud.stack(url=url), "http://127.0.0.1:1/", "--bot", NAME)
     assert done.returncode == 1
     assert len(poe.record.settings_pushed) == 1
-    assert "Poe refuses fetch_settings, status 400" in done.stderr
-    assert f"does the URL in its form say {url} ?" in done.stderr
+    assert "Poe refused fetch_settings, status 400" in done.stderr
+    assert f"check that the URL in its form is {url}" in done.stderr
 
 
 def test_an_answer_that_holds_the_key_is_shown_without_it() -> None:
@@ -189,10 +189,10 @@ def saying(answer: str, status: int = 200) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("answer", "status", "words"),
     [
-        ("no", 401, "the bot refuses to give its settings: status 401: no"),
+        ("no", 401, "the bot refused a settings request: status 401: no"),
         ("[]", 200, "the settings aren't a JSON object"),
         ('{"allow_attachments": "perhaps"}', 200, "Poe would refuse the bot's settings: allow_"),
-        ("{}", 200, "Poe cannot be asked: "),
+        ("{}", 200, "Poe can't be reached: "),
     ],
 )
 def test_settings_that_cannot_be_had_or_pushed_give_one_clear_line(
@@ -206,9 +206,9 @@ def test_a_bot_that_is_not_there_and_a_name_that_is_missing_give_one_clear_line(
     refused_early: Callable[..., str], cloud: Aws
 ) -> None:
     nowhere = cloud.stack()
-    said = "error: the bot cannot be asked: nothing answers at http://127.0.0.1:1/\n"
+    said = "error: the bot can't be reached: nothing answers at http://127.0.0.1:1/\n"
     assert refused_early(nowhere) == said
-    said = "error: which bot? `make register BOT=<its name on Poe>`\n"
+    said = "error: BOT is missing: run `make register BOT=<its name on Poe>`\n"
     assert refused_early(nowhere, "") == said
 
 

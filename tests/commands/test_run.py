@@ -116,8 +116,8 @@ def running(tmp_path):
 
 
 def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
-    running.wait_for("Ctrl-C ends everything.")
-    assert f"It reloads when a file of {running.folder} changes." in running.output
+    running.wait_for("Press Ctrl-C to stop everything.")
+    assert f"It reloads when a file in {running.folder} changes." in running.output
     url = f"http://127.0.0.1:{running.port}/"
     assert f"URL         {url}" in running.output
     assert re.search(r"Access key  [0-9a-f]{32}\n", running.output)
@@ -152,7 +152,7 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
 
 
 def test_a_kill_ends_everything_with_the_status_that_shells_expect(running):
-    running.wait_for("Ctrl-C ends everything.")
+    running.wait_for("Press Ctrl-C to stop everything.")
     assert running.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert running.output.endswith("Stopped.\n")
 

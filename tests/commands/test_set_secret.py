@@ -114,7 +114,7 @@ def test_a_secret_is_set_with_every_line_of_it_and_taken_out_again(
     done = make(deployed, *command, said=" one\ntwo\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert deployed.members == {"POE_ACCESS_KEY": KEY, "CERTIFICATE": " one\ntwo"}
-    assert "when it starts" in done.stdout
+    assert "when they start" in done.stdout
     assert make(deployed, *command, "--remove").returncode == 0
     assert deployed.members == {"POE_ACCESS_KEY": KEY}
 
@@ -125,14 +125,14 @@ def test_a_secret_is_set_with_every_line_of_it_and_taken_out_again(
         (["set-key"], "short", "the access key has 5 characters, not 32"),
         (["set-key"], "\n", "the access key is empty"),
         (["set-secret", "--name", "POE_ACCESS_KEY"], "é" * 32, "characters that no key has"),
-        (["set-secret"], "x", "which member? Such as `make set-secret NAME=OPENAI_API_KEY`"),
+        (["set-secret"], "x", "NAME is missing: run `make set-secret NAME=OPENAI_API_KEY`"),
         (["set-secret", "--name", "lower"], "x", "name has to match [A-Z][A-Z0-9_]*"),
         (["set-secret", "--name", "HTTPS_PROXY"], "x", "would change how the function runs"),
-        (["set-secret", "--name", "EMPTY"], "", "EMPTY is empty; to take it out: "),
+        (["set-secret", "--name", "EMPTY"], "", "the value of EMPTY is empty: to remove it, run "),
         (["set-secret", "--name", "NUL"], "\0", "not a text that a variable can hold"),
         (["set-secret", "--name", "LARGE"], "x" * 70_000, "65,536 fit"),
         (["set-secret", "--name", "GONE", "--remove"], "", "the secret has no member GONE"),
-        (["set-secret", "--name", "POE_ACCESS_KEY", "--remove"], "", "can only be changed"),
+        (["set-secret", "--name", "POE_ACCESS_KEY", "--remove"], "", "doesn't start without POE"),
     ],
 )
 def test_a_value_that_the_function_would_refuse_changes_nothing(
@@ -152,7 +152,7 @@ def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_start_from_scrat
     deployed = cloud.stack(text="pasted")
     done = make(deployed, "set-key", said=NEW_KEY)
     assert (done.returncode, deployed.text) == (1, "pasted")
-    assert done.stderr.endswith("to begin it anew, run `make set-key ANEW=yes`\n")
+    assert done.stderr.endswith("to start it from scratch, run `make set-key RESET=yes`\n")
     assert "pasted" not in done.stderr
     done = make(deployed, "set-key", "--reset", said=NEW_KEY)
     assert (done.returncode, deployed.members) == (0, {"POE_ACCESS_KEY": NEW_KEY})

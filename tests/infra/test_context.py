@@ -59,7 +59,7 @@ def test_the_host_says_nothing_that_a_bot_could_not_override() -> None:
         ("", None),
         ("[]", "isn't a JSON object"),
         ('{"context": []}', '"context" in '),
-        ('{"context": {"memmory": 1}}', "is memory meant?"),
+        ('{"context": {"memmory": 1}}', "did you mean memory?"),
         ('{"context": {"stack": "my bot"}}', "stack=my bot is invalid"),
     ],
 )

@@ -60,9 +60,9 @@ def test_an_invalid_value_is_named_with_what_to_use(name: str, value: object, cu
 
 
 def test_a_mistyped_name_is_answered_with_the_likely_one() -> None:
-    with pytest.raises(ContextError, match="no context value memmory: is memory meant?"):
+    with pytest.raises(ContextError, match="no context value memmory: did you mean memory"):
         Options.from_context({"memmory": 1024})
-    with pytest.raises(ContextError, match="there are stack, memory, "):
+    with pytest.raises(ContextError, match="use one of stack, memory, "):
         Options.from_context({"zzz": 1})
 
 

@@ -303,7 +303,7 @@ def test_a_library_without_a_wheel_for_the_target_is_named(sources: Path, tmp_pa
     with pytest.raises(PackageError) as failure:
         build_small(sources, tmp_path / "package", Target("3.13", "arm64", "macos"))
     first, *details = str(failure.value).splitlines()
-    assert first.endswith("can't be installed for Python 3.13 on macos arm64; uv says why:")
+    assert first.endswith("can't be installed for Python 3.13 on macos arm64; uv reports:")
     assert "Wheels are required for `awslambdaric`" in "\n".join(details)
 
 

@@ -167,7 +167,7 @@ async def test_an_init_that_never_asks_for_an_event_fails(
     assert (caught.value.error_type, caught.value.message) == (error_type, message)
 
 
-@pytest.mark.parametrize(("mode", "said"), [(0o644, "needs mode 755"), (None, "does not exist")])
+@pytest.mark.parametrize(("mode", "said"), [(0o644, "needs mode 755"), (None, "doesn't exist")])
 async def test_a_wrapper_that_cannot_run_is_named(tmp_path: Path, mode: int | None, said: str):
     package = write_package(tmp_path / "package", "")
     if mode is None:

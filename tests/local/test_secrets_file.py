@@ -52,7 +52,7 @@ def test_the_files_members_are_read(tmp_path: Path) -> None:
         ('{\n  "A" "VALUE"\n}', "isn't JSON: line 2, column 7"),
         ('{"A": "VALUE" "B": 1}', "isn't JSON: line 1, column 15"),
         ('["VALUE"]', "isn't a JSON object"),
-        ('{"A": "VALUE", "A": "b"}', "has a name twice"),
+        ('{"A": "VALUE", "A": "b"}', "has a member twice"),
         ('{"openai_api_key": "VALUE"}', "name has to match"),
         ('{"sk-VALUE": "OPENAI_API_KEY"}', "name has to match"),
         ('{"AWS_PROFILE": "VALUE"}', "AWS_PROFILE would change how the function runs"),
@@ -100,7 +100,7 @@ def test_a_file_in_the_place_of_earlier_versions_is_named_with_its_right_place(
     bot.path.mkdir()
     assert misplaced(bot, tmp_path / "secrets.json") == ""
     old = secrets_file(tmp_path, "{}")
-    assert misplaced(bot, old).endswith(f"Move it into {bot.path}")
+    assert misplaced(bot, old).endswith(f"Move it to {bot.path}")
     secrets_file(bot.path, "{}")
     assert misplaced(bot, old) == ""
 
@@ -191,16 +191,15 @@ def test_a_bot_that_misses_a_member_says_where_to_put_it_and_then_finds_it(
     missing.process.wait(30)
     assert missing.end() == 1
     line = missing.output.splitlines()[-1]
-    assert line.startswith("error: the bot does not start: KeyError: 'OTHER_KEY'")
+    assert line.startswith("error: the bot doesn't start: KeyError: 'OTHER_KEY'")
     assert line.endswith(
-        f'Put OTHER_KEY into {folder}/secrets.json, as {{"OTHER_KEY": "…"}},'
-        " and start `make run` again"
+        f'Add OTHER_KEY to {folder}/secrets.json, as {{"OTHER_KEY": "…"}}, and run `make run` again'
     )
 
     secrets_file(folder, '{"OTHER_KEY": "abcdefghi"}')
     running = Run(free_port(), folder)
     try:
-        running.wait_for("Ctrl-C ends everything.")
+        running.wait_for("Press Ctrl-C to stop everything.")
         assert running.chat("hello\n").stdout.startswith("the other key ends with ghi")
     finally:
         running.end()
@@ -211,7 +210,7 @@ def test_several_bots_run_and_each_is_talked_to_at_its_path(tmp_path: Path) -> N
     source = (ROOT / "examples" / "several_bots.py").read_text()
     running = Run(free_port(), write_folder(tmp_path / "several", {"bot.py": source}))
     try:
-        running.wait_for("Ctrl-C ends everything.")
+        running.wait_for("Press Ctrl-C to stop everything.")
         assert "Your bots run on a local Lambda" in running.output
         assert f"make chat URL=http://127.0.0.1:{running.port}/echo " in running.output
         assert running.chat("abc\n", path="reverse").stdout.startswith("cba")

@@ -120,15 +120,15 @@ def test_the_page_itself_and_links_to_it_are_served(http, url):
         ("POST", "{chat}/messages", b"{}", 400, "text: Field required"),
         ("POST", "{chat}/messages", b'{"text": "a", "more": 1}', 400, "more: Extra inputs"),
         ("POST", "{chat}/messages", b'{"text": " "}', 400, "needs a text or an attachment"),
-        ("POST", "{chat}/messages", b'{"text": "a", "attachments": ["b"]}', 400, "never uploaded"),
-        ("POST", "{chat}/retry", b"", 409, "Nothing was said yet"),
-        ("POST", "/conversations/c-1/messages", b'{"text": "a"}', 404, "begin a new chat"),
+        ("POST", "{chat}/messages", b'{"text": "a", "attachments": ["b"]}', 400, "attach it again"),
+        ("POST", "{chat}/retry", b"", 409, "There is no message to answer again"),
+        ("POST", "/conversations/c-1/messages", b'{"text": "a"}', 404, "start a new chat"),
         (
             "POST",
             "/conversations?bot=/none",
             b"",
             404,
-            "There is no bot at this path; there is one at /.",
+            "No bot has this path. The paths are: /",
         ),
         ("GET", "{chat}/files?url=http://127.0.0.1:1/", b"", 404, "names this file"),
         ("POST", "/attachments", b"content", 400, "has no name"),
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_answered_clearly(http, method, path, body, status, wor
 def test_too_much_is_refused(http, monkeypatch):
     monkeypatch.setattr(server, "FILE_LIMIT", 1_000_000)
     reply = http.post("/attachments?name=a", content=b"a" * 1_000_001)
-    assert (reply.status_code, reply.text) == (413, "This is more than 1 MB.")
+    assert (reply.status_code, reply.text) == (413, "This is too large: the limit is 1 MB.")
 
 
 def test_an_attachment_can_be_had_again_and_runs_nothing(http, url):

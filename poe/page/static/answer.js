@@ -63,7 +63,7 @@ export class Answer {
     this.text = turn.text;
     const failed = turn.error !== null || turn.broken.length > 0;
     if (turn.error !== null) this.#problem("The bot’s error", turn.error);
-    else if (failed) this.#problem("Poe would not take this answer", turn.broken.join("; "));
+    else if (failed) this.#problem("Poe would reject this answer", turn.broken.join("; "));
     this.#end(turn, failed ? "failed" : null);
     this.find(".retry").hidden = !(failed && this.mayRetry);
   }

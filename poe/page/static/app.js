@@ -7,10 +7,10 @@ import { showSettings } from "./settings.js";
 
 const $ = (id) => document.getElementById(id);
 const GONE =
-  "The chat page’s server does not answer. Start it with `make run`, then begin a new chat.";
+  "The chat page’s server doesn’t answer. Start it with `make run`, then start a new chat.";
 const WELCOME =
-  "Say something: the bot’s answer appears here as it arrives, with the time of every event beside it.";
-const NO_ATTACHMENTS = "The bot’s settings allow no attachments";
+  "Write a message. The bot’s answer appears here as it arrives, with a timeline of its events.";
+const NO_ATTACHMENTS = "The bot’s settings don’t allow attachments";
 
 const controls = new Controls($("controls"));
 let conversation = null;
@@ -90,7 +90,7 @@ async function loadSettings() {
   } catch (problem) {
     showSettings(null, problem.message);
     status.className = "dot bad";
-    status.setAttribute("aria-label", "the bot does not answer");
+    status.setAttribute("aria-label", "the bot doesn’t answer");
     introduce("", problem.message);
   }
 }

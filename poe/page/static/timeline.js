@@ -124,7 +124,7 @@ export class Timeline {
     const [first, last] = [texts[0].seconds, texts.at(-1).seconds];
     if (first > SHORT && last - first < AT_ONCE * last) {
       const came = `${texts.length} pieces of text came within ${duration(last - first)}`;
-      const why = `${came}, after ${duration(first)} without any: held back, or made all at once`;
+      const why = `${came}, after ${duration(first)} without any: buffered on the way, or sent all at once`;
       return { text: "all at once", kind: "warn", why };
     }
     const why = `${texts.length} pieces of text over ${duration(last - first)}`;
