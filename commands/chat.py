@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from commands.arguments import Parser, chosen_file, chosen_folder
-from commands.command import run_command
+from commands.command import exit_with
 from commands.terminal.chat_screen import Screen
 from poe.client.access import (
     DEFAULT_URL,
@@ -166,4 +166,4 @@ def _piped() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted="(stopped)"))
+    exit_with(main, interrupted="(stopped)")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 import httpx
 
 from commands.arguments import Parser, chosen_folder, chosen_stack
-from commands.command import run_command
+from commands.command import exit_with
 from commands.terminal.prompt import hidden
 from infra.aws.client import AwsError
 from infra.aws.outputs import outputs
@@ -116,4 +116,4 @@ def _key_of_stack(host: str, stack: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    exit_with(main)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from infra.aws.secret_members import BadMember
 from infra.toolchain.errors import UserError
@@ -19,6 +20,16 @@ BY_SIGNAL = 128  # and the signal's number, as shells have it: 130 for Ctrl-C, 1
 Main = Callable[[Sequence[str] | None], int | None]
 
 
+def exit_with(main: Main, *, interrupted: str = "", runs_until_stopped: bool = False) -> NoReturn:
+    """End this process with the exit status of `run_command`.
+
+    A second Ctrl-C while Python ends is ignored: it would show a traceback, or change the status.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # which `run_command` restores when it is done
+    sys.exit(run_command(main, interrupted=interrupted, runs_until_stopped=runs_until_stopped))
+
+
 def run_command(
     main: Main,
     arguments: Sequence[str] | None = None,
@@ -28,7 +39,7 @@ def run_command(
 ) -> int:
     """Run `main` with `arguments` (by default this process's); the exit status.
 
-    A UserError is one line on stderr, and so is a BadMember (the function's own, which knows no
+    A UserError is one line on stderr, and so is a BadMember (the function's own, which has no
     UserError). Ctrl-C, SIGTERM, SIGHUP and Ctrl-D at a prompt end it alike: `main` cleans up, then
     `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is its regular end, with status
     0, and so is a reader of its output that leaves.

@@ -1,10 +1,9 @@
 """`make deploy`: check the account, deploy with the CDK, print what comes next."""
 
-import sys
 from collections.abc import Sequence
 
 from commands import register
-from commands.command import run_command
+from commands.command import exit_with
 from commands.deployment import QUIETLY, Deployment, deployment_parser
 from commands.terminal.prompt import agrees
 from infra.aws.outputs import Outputs, outputs
@@ -81,4 +80,4 @@ def register_at_the_end(options: Options, make_variables: str = "") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted=INTERRUPTED))
+    exit_with(main, interrupted=INTERRUPTED)

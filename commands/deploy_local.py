@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -16,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from commands.arguments import number, port
-from commands.command import run_command
+from commands.command import exit_with
 from commands.deployment import QUIETLY, Deployment, deployment_parser
 from commands.terminal.log_lines import LogPrinter
 from infra.aws.client import client
@@ -142,4 +141,4 @@ Press Ctrl-C to stop everything.
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted=STOPPED, runs_until_stopped=True))
+    exit_with(main, interrupted=STOPPED, runs_until_stopped=True)

@@ -1,9 +1,8 @@
 """`make destroy`: remove a stack, and print what stays."""
 
-import sys
 from collections.abc import Sequence
 
-from commands.command import run_command
+from commands.command import exit_with
 from commands.deploy import INTERRUPTED
 from commands.deployment import Deployment, deployment_parser
 from commands.terminal.prompt import answer
@@ -49,4 +48,4 @@ def destroy(deployment: Deployment, *, agreed: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted=INTERRUPTED))
+    exit_with(main, interrupted=INTERRUPTED)

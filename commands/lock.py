@@ -1,10 +1,9 @@
 """`make lock`: pins every library that the bot needs."""
 
-import sys
 from collections.abc import Sequence
 
 from commands.arguments import Parser, chosen_folder
-from commands.command import run_command
+from commands.command import exit_with
 from infra.package.lock.lock import HOST, Lock, locked
 
 
@@ -20,4 +19,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    exit_with(main)

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from commands.arguments import Parser, chosen_stack
-from commands.command import run_command
+from commands.command import exit_with
 from commands.terminal.log_lines import LogPrinter
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import outputs
@@ -92,4 +92,4 @@ class Log:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, runs_until_stopped=True))
+    exit_with(main, runs_until_stopped=True)

@@ -2,12 +2,11 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from commands.arguments import Parser
-from commands.command import run_command
+from commands.command import exit_with
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 
@@ -56,4 +55,4 @@ def _in_makefile(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    exit_with(main)

@@ -1,11 +1,10 @@
 """`make package`: what goes to Lambda, in build/."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 from commands.arguments import Parser, chosen_bot
-from commands.command import run_command
+from commands.command import exit_with
 from infra.package.build import build
 from infra.package.target import Target
 from infra.stack.context import context_for
@@ -29,4 +28,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    exit_with(main)

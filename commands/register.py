@@ -5,7 +5,6 @@ deployed. Then Poe is told to fetch them itself, from the URL in its form, and t
 """
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import httpx
 
 from commands import check
 from commands.arguments import Parser, chosen_bot, chosen_stack
-from commands.command import run_command
+from commands.command import exit_with
 from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from infra.toolchain.errors import UserError
@@ -132,4 +131,4 @@ class Poe:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    exit_with(main)

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from commands.arguments import Parser, chosen_bot, number, port
-from commands.command import run_command
+from commands.command import exit_with
 from commands.terminal.log_lines import LogPrinter
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
@@ -227,4 +227,4 @@ def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted="Stopped.", runs_until_stopped=True))
+    exit_with(main, interrupted="Stopped.", runs_until_stopped=True)

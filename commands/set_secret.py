@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from commands.arguments import Parser, chosen_stack, same_bot
-from commands.command import run_command
+from commands.command import exit_with
 from commands.terminal.prompt import hidden
 from infra.aws.outputs import Outputs, outputs
 from infra.aws.secret_members import KEY, BadMember, Members, check_name, check_value, faults
@@ -97,4 +97,4 @@ def _change(
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, interrupted="Nothing was changed."))
+    exit_with(main, interrupted="Nothing was changed.")

@@ -1,7 +1,6 @@
 """`make chat` through a pipe and in a terminal."""
 
 import asyncio
-import contextlib
 import io
 import os
 import pty
@@ -322,6 +321,12 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._screen, keys.encode())
 
+    def wait_until_it_waits(self) -> None:
+        """Python's readline misses a signal between printing the prompt and waiting for keys."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.01)
+
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
@@ -355,10 +360,6 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_ends_the_chat(terminal: Terminal) -> 
 
 def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
     terminal.wait_for("you> ")
-    # Python's readline misses a signal that comes between its printing the prompt and its waiting.
-    for _ in range(50):
-        terminal.interrupt()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            terminal.process.wait(0.2)
-            break
-    assert terminal.process.returncode == 0
+    terminal.wait_until_it_waits()
+    terminal.interrupt()
+    assert terminal.process.wait(10) == 0

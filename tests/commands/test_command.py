@@ -38,8 +38,8 @@ WAITS_IN_A_LOOP = """
 
 
 def program(source: str, options: str = "") -> list[str]:
-    begin = "import asyncio, sys, time\nfrom commands.command import run_command\n"
-    end = f"\nsys.exit(run_command(main, {options}))\n"
+    begin = "import asyncio, atexit, time\nfrom commands.command import exit_with\n"
+    end = f"\nexit_with(main, {options})\n"
     return [sys.executable, "-c", begin + textwrap.dedent(source) + end]
 
 
@@ -83,6 +83,18 @@ def test_a_signal_ends_a_command_after_its_clean_up_with_the_status_of_shells(
 def test_ctrl_c_is_the_regular_end_of_a_command_that_runs_until_stopped() -> None:
     process = started(WAITS, "runs_until_stopped=True")
     assert ended(process, signal.SIGINT) == (0, "cleaned up\n", "\n")
+
+
+def test_a_second_ctrl_c_while_python_ends_shows_and_changes_nothing() -> None:
+    process = started("""
+        def main(arguments):
+            atexit.register(last_words)
+
+        def last_words():
+            print("begun")
+            time.sleep(1)
+    """)
+    assert ended(process, signal.SIGINT) == (0, "", "")
 
 
 def test_ctrl_c_ends_what_a_script_started_in_the_background() -> None:
