@@ -5,38 +5,36 @@ stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answ
 """
 
 import asyncio
-import json
 import os
 import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 from commands.arguments import number, port
 from commands.command import exit_with
 from commands.deployment import QUIETLY, Deployment, deployment_parser
+from commands.running_bot import RunningBot
 from commands.terminal.log_lines import LogPrinter
-from infra.aws.client import client
 from infra.aws.outputs import outputs
+from infra.aws.secret_store import SecretStore
 from infra.package.target import this_architecture
 from infra.toolchain import cdk
-from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
 from infra.toolchain.pythons import this_version
 from local.aws import deployed
 from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
 from local.aws_lambda.config import FunctionConfig
-from local.aws_lambda.service import InitError, LocalLambda
-from poe.client.conversation import Conversation
-from poe.standin.declared import BadSettings
+from local.aws_lambda.service import LocalLambda
+from local.ports import HOST, free_port, port_in_use
+from poe.client.served_bot import ServedBot
 from poe.standin.standin import PoeStandIn
 
 FOLDER = BUILD / "deploy-local"
-HOST = "127.0.0.1"
 PORT = 9000
 AWS_PORT = 4566
+ANOTHER_PORT = "`make deploy-local PORT=9001`"
 STOPPED = "Stopped. The local AWS is gone, with everything in it."
 
 
@@ -49,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     began = time.monotonic()
+    free_port(options.port, ANOTHER_PORT)
     # What runs here is this machine's, whatever the context says of the real deployment.
     here = {"arch": this_architecture(), "python": this_version()}
     deployment = Deployment.chosen(options).given_too(**here)
@@ -82,40 +81,27 @@ def _nothing(_: str) -> None: ...
 
 
 async def _serve(config: FunctionConfig, stack: str, port: int, began: float) -> None:
-    """Until Ctrl-C. Raises UserError."""
-    arn = outputs(stack).secret_arn
-    secret = await asyncio.to_thread(client("secretsmanager").get_secret_value, SecretId=arn)
-    key = json.loads(secret["SecretString"])["POE_ACCESS_KEY"]
-    url = f"http://{HOST}:{port}/"
-
-    async def settings() -> dict[str, Any]:
-        async with Conversation(url, key) as conversation:
-            return await conversation.settings()
-
+    """Until Ctrl-C. Raises UserError and BadMember."""
+    key = await asyncio.to_thread(SecretStore(outputs(stack).secret_arn).access_key)
+    bot = ServedBot(f"http://{HOST}:{port}/", key)
+    lines = LogPrinter(print)
     async with AsyncExitStack() as entered:
-        poe = PoeStandIn(access_key=key, settings=settings, folder=FOLDER / "poe", on_line=print)
+        poe = PoeStandIn(
+            access_key=key, settings=bot.settings, folder=FOLDER / "poe", on_line=print
+        )
         await entered.enter_async_context(poe)
         config = replace(config, environment={**config.environment, **poe.environment})
-        function = LocalLambda(config, host=HOST, port=port, on_line=LogPrinter(print))
+        function = LocalLambda(config, host=HOST, port=port, on_line=lines)
         try:
             await entered.enter_async_context(function)
         except OSError:
-            raise UserError(
-                f"port {port} is in use: stop what uses it, or choose another with"
-                " `make deploy-local PORT=9001`"
-            ) from None
-        try:
-            await function.warm()
-            await poe.refresh_settings()
-        except InitError as error:
-            raise UserError(f"the bot doesn't start: {error.message}") from None
-        except BadSettings as error:
-            print(f"warning: {error}")
-        _greet(url, key, stack, time.monotonic() - began)
+            raise port_in_use(port, ANOTHER_PORT) from None  # since the deployment began
+        await RunningBot(function, poe, lines).start()
+        _greet(bot, stack, time.monotonic() - began)
         await asyncio.Event().wait()
 
 
-def _greet(url: str, key: str, stack: str, seconds: float) -> None:
+def _greet(bot: ServedBot, stack: str, seconds: float) -> None:
     exports = [
         f"{name}={os.environ[name]}"
         for name in (
@@ -129,9 +115,9 @@ def _greet(url: str, key: str, stack: str, seconds: float) -> None:
         f"""
 {stack} is deployed into a local AWS, and its function runs as it was deployed ({seconds:.0f} s).
 
-  URL         {url}
-  Access key  {key}
-  Next        POE_ACCESS_KEY={key} make chat URL={url}        (in another terminal)
+  URL         {bot.url}
+  Access key  {bot.key}
+  Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}        (in another terminal)
 
 To use `make set-key`, `make logs` and `make check` with this local AWS, first run
   export {" ".join(exports)}

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD, made_aside
 from infra.toolchain.pythons import environment_for_tools, this_version
 from infra.toolchain.uv import find_uv
+from local.ports import HOST, free_port
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -70,10 +70,10 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
     """Run MiniStack while the block runs; its state is in memory and ends with it.
 
     `folder` takes its log and temporary files. `auth`: IAM policies are enforced.
-    Raises MiniStackError.
+    Raises UserError.
     """
     python = installed()
-    port = _free_port(port)
+    port = free_port(port, "AWS_PORT=…")
     folder.mkdir(parents=True, exist_ok=True)
     # By this name, an S3 bucket is at <bucket>.localhost.
     made = MiniStack(f"http://localhost:{port}")
@@ -83,7 +83,7 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
             [python, "-P", STARTER],  # this folder has a module of the same name
             env=made.environment(environment_for_tools())
             | {
-                "BIND_HOST": "127.0.0.1",
+                "BIND_HOST": HOST,
                 "GATEWAY_PORT": str(port),
                 "MINISTACK_ACCOUNT_ID": ACCOUNT,
                 "AUTH": str(auth).lower(),
@@ -127,19 +127,6 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, env=environment_for_tools(), capture_output=True, text=True)
     if done.returncode:
         raise MiniStackError(f"MiniStack can't be installed; uv reports:\n{done.stderr.rstrip()}")
-
-
-def _free_port(wanted: int | None) -> int:
-    """`wanted`, or any. Raises MiniStackError."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted or 0))
-        except (OSError, OverflowError):
-            raise MiniStackError(
-                f"port {wanted} is in use: stop what uses it, or choose another with AWS_PORT=…"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from commands.command import run_command
-from commands.run import main, slow_start
+from commands.run import main
+from commands.running_bot import slow_start
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import ROOT

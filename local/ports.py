@@ -1,0 +1,25 @@
+"""Ports of loopback, looked at before the seconds of a start."""
+
+import socket
+
+from infra.toolchain.errors import UserError
+
+HOST = "127.0.0.1"
+
+
+def free_port(wanted: int | None, choose: str = "") -> int:
+    """`wanted` if nothing listens there, or any free port for None.
+
+    Raises UserError if `wanted` is in use; `choose` is how to choose another, for the text.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted or 0))
+        except OSError:
+            raise port_in_use(wanted, choose) from None
+        return int(probe.getsockname()[1])
+
+
+def port_in_use(port: int | None, choose: str) -> UserError:
+    return UserError(f"port {port} is in use: stop what uses it, or choose another with {choose}")
