@@ -10,28 +10,24 @@ import tempfile
 import time
 import uuid
 from collections import deque
-from collections.abc import Coroutine
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.environment import Environment
+from local.aws_lambda.environments import Environments
 from local.aws_lambda.event import new_trace_id
 from local.aws_lambda.function_url import FunctionUrl, InvokeMode
 from local.aws_lambda.invocation import (
     BufferedAnswer,
     FunctionError,
     InitError,
-    InitTimeout,
     Invocation,
     InvocationRecord,
     Outcome,
     Responder,
 )
-from local.aws_lambda.isolation import Isolations
 from local.aws_lambda.logs import LineSink
-from local.aws_lambda.reaper import Reaper
 
 __all__ = [
     "FunctionConfig",
@@ -82,25 +78,16 @@ class LocalLambda:
         self._address = (host, port)
         self._on_line = on_line
         self._function_url = FunctionUrl(self._invoke, self._invoke_mode)
-        self._environments: list[Environment] = []
-        self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
-        self._runs: dict[Environment, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: dict[asyncio.Task[None], Environment] = {}
 
     async def __aenter__(self) -> Self:
         port = await self._function_url.start(*self._address)
         self.url = f"http://{self._address[0]}:{port}/"
         self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
-        self._reaper = Reaper(self.directory)
-        self._isolations = Isolations(self.directory, self._on_line)
+        self._environments = Environments(self.config, self.directory, self._on_line)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         closing = asyncio.ensure_future(self._close())
         try:
             await asyncio.shield(closing)
@@ -109,31 +96,28 @@ class LocalLambda:
             raise
 
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        runs = list(self._runs)
+        for run in runs:
+            run.cancel()
         await self._function_url.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._stop(*self._environments)
-        self._reaper.close()
+        await asyncio.gather(*runs, return_exceptions=True)
+        await self._environments.close()
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The environments' processes (each the leader of its group), the oldest first."""
-        return tuple(each.pid for each in self._environments if each.pid is not None)
+        return self._environments.pids
 
     async def warm(self) -> None:
         """Start one environment, which serves the next request. Raises InitError."""
-        environment = self._new_environment()
-        await self._start(environment, self.config.init_timeout_s)
-        self._release(environment)
+        environment = self._environments.new()
+        await self._environments.start(environment, self.config.init_timeout_s)
+        self._environments.release(environment)
 
     async def replace(self, config: FunctionConfig) -> None:
         """Serve new requests by `config`; requests that are under way finish as they began."""
         self.config = config
-        for timer in self._idle.values():
-            timer.cancel()
-        idle, self._idle = list(self._idle), {}
-        await self._stop(*idle)
+        await self._environments.replace(config)
 
     async def invoke(self, payload: bytes) -> BufferedAnswer:
         """Run the function with any event, as `aws lambda invoke` does. `payload` is JSON.
@@ -149,7 +133,7 @@ class LocalLambda:
     async def settled(self) -> None:
         """Wait until every invocation under way is over and in `records`."""
         while self._runs:
-            await asyncio.wait(self._runs.values())
+            await asyncio.wait(self._runs)
 
     def _invoke_mode(self) -> InvokeMode:
         return self.config.invoke_mode
@@ -158,17 +142,18 @@ class LocalLambda:
         self, request_id: str, event: bytes, trace_id: str, responder: Responder
     ) -> bool:
         """Run the function and return when it has answered; False if all environments are busy."""
-        environment = await self._free_environment()
+        environment = await self._warm_environment()
         if environment is None:
-            if self._is_full():
+            if self._environments.full:
                 self.records.append(InvocationRecord(request_id, Outcome.THROTTLED))
                 return False
-            environment = self._new_environment()
+            environment = self._environments.new()
         trace_id = f"{trace_id};Parent={secrets.token_hex(8)};Sampled=0"
         invocation = Invocation(request_id, event, self.config.arn, trace_id, responder)
         # A task of its own: a client that goes away ends its connection, never the invocation.
-        run = self._task(self._run(invocation, environment))
-        self._runs[environment] = run
+        run = asyncio.create_task(self._run(invocation, environment))
+        self._runs[run] = environment
+        run.add_done_callback(self._runs.pop)
         answered = asyncio.ensure_future(invocation.answered.wait())
         try:
             await asyncio.wait({answered, run}, return_when=asyncio.FIRST_COMPLETED)
@@ -176,85 +161,24 @@ class LocalLambda:
             answered.cancel()
         return True
 
-    async def _free_environment(self) -> Environment | None:
-        """A warm environment; for one that has answered already, wait a moment."""
-        finishing = {run for environment, run in self._runs.items() if environment.answered}
-        if not self._idle and finishing:
+    async def _warm_environment(self) -> Environment | None:
+        """One that is free; where one has answered already, wait a moment for it."""
+        finishing = [run for run, environment in self._runs.items() if environment.answered]
+        if not self._environments.some_are_idle and finishing:
             await asyncio.wait(
                 finishing, timeout=_NEARLY_FREE_S, return_when=asyncio.FIRST_COMPLETED
             )
-        while self._idle:
-            environment, timer = self._idle.popitem()
-            timer.cancel()
-            if environment.alive:
-                return environment
-            await self._stop(environment)
-        return None
-
-    def _is_full(self) -> bool:
-        current = [each for each in self._environments if each.config is self.config]
-        return len(current) >= self.config.max_environments
+        return await self._environments.warm()
 
     async def _run(self, invocation: Invocation, environment: Environment) -> None:
         """One invocation from the start of its environment, if need be, to that one's release."""
         try:
             if environment.pid is None:
-                environment = await self._start_for_request(environment)
+                environment = await self._environments.start_for_request(environment)
             self.records.append(await environment.run(invocation))
         except InitError as error:
             await invocation.fail(FunctionError.of(error.error_type, error.message))
             self.records.append(
                 InvocationRecord(invocation.id, Outcome.INIT_ERROR, error=invocation.error)
             )
-        finally:
-            self._runs = {
-                each: run for each, run in self._runs.items() if run is not asyncio.current_task()
-            }
-        self._release(environment)
-
-    async def _start_for_request(self, environment: Environment) -> Environment:
-        """As on AWS, an init that was too slow starts again within the function's own time."""
-        try:
-            await self._start(environment, environment.config.init_timeout_s)
-        except InitTimeout:
-            environment = self._new_environment()
-            await self._start(environment, environment.config.timeout_s)
-        return environment
-
-    async def _start(self, environment: Environment, time_limit_s: float) -> None:
-        try:
-            await environment.start(time_limit_s)
-        except BaseException:
-            await self._stop(environment)
-            raise
-
-    def _new_environment(self) -> Environment:
-        """One more environment, not started yet, but counted."""
-        isolation = self._isolations.make(self.config)
-        environment = Environment(self.config, isolation, self._reaper, self._on_line)
-        self._environments.append(environment)
-        return environment
-
-    def _release(self, environment: Environment) -> None:
-        """Keep a warm environment for the next request; end one that nothing will come to."""
-        if not environment.alive or environment.config is not self.config:
-            self._task(self._stop(environment))
-            return
-        loop = asyncio.get_running_loop()
-        self._idle[environment] = loop.call_later(
-            environment.config.idle_s, self._expire, environment
-        )
-
-    def _expire(self, environment: Environment) -> None:
-        del self._idle[environment]
-        self._task(self._stop(environment))
-
-    async def _stop(self, *environments: Environment) -> None:
-        self._environments = [each for each in self._environments if each not in environments]
-        await asyncio.gather(*(each.stop() for each in environments))
-
-    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self._environments.release(environment)

@@ -7,7 +7,6 @@ requests in absolute form for plain HTTP (RFC 9112, 3.2.2). It never looks into 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -95,12 +94,7 @@ class ForwardProxy:
         self.url = f"http://127.0.0.1:{port}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()

@@ -1,0 +1,120 @@
+"""A function's execution environments: started when none is free, kept warm, ended when idle."""
+
+import asyncio
+from pathlib import Path
+
+from local.aws_lambda.config import FunctionConfig
+from local.aws_lambda.environment import Environment
+from local.aws_lambda.invocation import InitTimeout
+from local.aws_lambda.isolation import Isolations
+from local.aws_lambda.logs import LineSink
+from local.aws_lambda.reaper import Reaper
+
+
+class Environments:
+    """Those that serve `config`, and those of an earlier one that still answer.
+
+    config     what new environments run
+    directory  takes each environment's /tmp; removed at the end
+    on_line    gets each line of the function's log
+    """
+
+    def __init__(self, config: FunctionConfig, directory: Path, on_line: LineSink) -> None:
+        self.config = config
+        self._on_line = on_line
+        self._reaper = Reaper(directory)
+        self._isolations = Isolations(directory, on_line)
+        self._all: list[Environment] = []
+        self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
+        self._ends: set[asyncio.Task[None]] = set()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Their processes (each the leader of its group), the oldest first."""
+        return tuple(each.pid for each in self._all if each.pid is not None)
+
+    @property
+    def some_are_idle(self) -> bool:
+        return bool(self._idle)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many as the function may have."""
+        current = [each for each in self._all if each.config is self.config]
+        return len(current) >= self.config.max_environments
+
+    def new(self) -> Environment:
+        """One more, not started yet, but counted."""
+        isolation = self._isolations.make(self.config)
+        environment = Environment(self.config, isolation, self._reaper, self._on_line)
+        self._all.append(environment)
+        return environment
+
+    async def start(self, environment: Environment, time_limit_s: float) -> None:
+        """Raises InitError, and then the environment is gone."""
+        try:
+            await environment.start(time_limit_s)
+        except BaseException:
+            await self._stop(environment)
+            raise
+
+    async def start_for_request(self, environment: Environment) -> Environment:
+        """As on AWS, an init that was too slow starts again within the function's own time.
+
+        Gives the environment that started. Raises InitError.
+        """
+        try:
+            await self.start(environment, environment.config.init_timeout_s)
+        except InitTimeout:
+            environment = self.new()
+            await self.start(environment, environment.config.timeout_s)
+        return environment
+
+    async def warm(self) -> Environment | None:
+        """The idle one that was used last; None without any."""
+        while self._idle:
+            environment, timer = self._idle.popitem()
+            timer.cancel()
+            if environment.alive:
+                return environment
+            await self._stop(environment)
+        return None
+
+    def release(self, environment: Environment) -> None:
+        """Keep it warm for the next request; end one that nothing will come to."""
+        if not environment.alive or environment.config is not self.config:
+            self._end(environment)
+            return
+        loop = asyncio.get_running_loop()
+        self._idle[environment] = loop.call_later(
+            environment.config.idle_s, self._expire, environment
+        )
+
+    async def replace(self, config: FunctionConfig) -> None:
+        """New ones run `config`. Ends idle ones; the others end when they are released."""
+        self.config = config
+        for timer in self._idle.values():
+            timer.cancel()
+        idle, self._idle = list(self._idle), {}
+        await self._stop(*idle)
+
+    async def close(self) -> None:
+        """End all of them, once no request is under way."""
+        for timer in self._idle.values():
+            timer.cancel()
+        await asyncio.gather(*self._ends, return_exceptions=True)
+        await self._stop(*self._all)
+        self._reaper.close()
+
+    def _expire(self, environment: Environment) -> None:
+        del self._idle[environment]
+        self._end(environment)
+
+    def _end(self, environment: Environment) -> None:
+        task = asyncio.get_running_loop().create_task(self._stop(environment))
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+    async def _stop(self, *environments: Environment) -> None:
+        self._all = [each for each in self._all if each not in environments]
+        await asyncio.gather(*(each.stop() for each in environments))
