@@ -29,8 +29,9 @@ class BadEnvironment(StartError):
 
 
 def main(environ: MutableMapping[str, str]) -> int:
-    """Serve until nothing is left to serve. Gives the exit status: Lambda starts another one."""
-    # What a start makes, stays: to look for garbage in it is a tenth of the start's time.
+    """Serve until nothing is left to serve; gives the exit status. Lambda starts another process.
+    """
+    # Nothing that a start creates is garbage, and looking for some is a tenth of the start's time.
     gc.disable()
     lines.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
@@ -40,21 +41,22 @@ def main(environ: MutableMapping[str, str]) -> int:
     package = environ.get("LAMBDA_TASK_ROOT", os.getcwd())
     sys_path.rebuild(package, environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"))
     _trust_by_directory(environ)
-    # Before the heavy imports: the network's time is then nobody's.
+    # Before the heavy imports, so that the read takes place meanwhile.
     secret = SecretReader.started(environ)
     with asyncio.Runner() as runner:
         try:
             status = _serve_with(runner, address, environ, secret)
-        except SystemExit:
-            logger.critical("a task that the bot started has ended the process")
+        except BaseException as error:  # SystemExit, KeyboardInterrupt, what follows a loop.stop()
+            logger.critical("a task that the bot started has ended the process", exc_info=error)
             status = 1
         # At once: a thread or a task that the bot left behind would hold the process for ever.
         os._exit(status)
 
 
 def _trust_by_directory(environ: MutableMapping[str, str]) -> None:
-    """Let httpx look authorities up as they are needed: whoever calls another bot makes a client
-    for each message, which otherwise reads and parses all of certifi's bundle, 15 ms of CPU."""
+    """Let httpx look authorities up as they are needed: a bot that calls another one creates a
+    client for each message, which otherwise reads and parses all of certifi's bundle, 15 ms of CPU.
+    """
     if CERTIFICATES.is_dir() and not environ.get("SSL_CERT_FILE"):
         environ.setdefault("SSL_CERT_DIR", str(CERTIFICATES))
 
@@ -67,10 +69,12 @@ def _serve_with(
 ) -> int:
     try:
         # The runner's loop is the current one, and does not run yet: a bot may call asyncio.run at
-        # import, or make tasks for the loop that serves it.
+        # import, or create tasks for the loop that serves it.
         app = _import(environ, secret)
-    except (Exception, SystemExit) as error:
-        return runner.run(_report(address, error))
+    except BaseException as error:  # a module's import can raise anything, CancelledError too
+        return asyncio.run(_report(address, error))
+    if runner.get_loop().is_closed():  # by a bot that ran something on it first
+        runner = asyncio.Runner()
     return runner.run(_serve(address, environ, app))
 
 
@@ -107,7 +111,7 @@ async def _serve(address: str, environ: MutableMapping[str, str], app: "App") ->
             state = await stack.enter_async_context(lifespan(app))
         except (Exception, SystemExit) as error:
             return await _report(address, error)
-        gc.freeze()  # nor is it looked at later
+        gc.freeze()  # what the start has created is never looked at
         gc.enable()
         try:
             await Loop(RuntimeAPI(address), app, context, state).run()

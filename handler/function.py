@@ -21,6 +21,8 @@ lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 app = load(os.environ, SecretReader.started(os.environ))
+if _loop.is_closed():  # by a bot that ran something on it first
+    _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 
 # Mangum would run startup and shutdown around every request.
@@ -28,5 +30,6 @@ _mangum = Mangum(app, lifespan="off")
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A Function URL's event and Lambda's context → a proxy response, its body whole."""
     lines.request_id.set(context.aws_request_id)
     return _mangum(event, context)

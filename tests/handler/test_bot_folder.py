@@ -85,9 +85,19 @@ async def load(text):
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-async def test_a_bot_may_call_asyncio_run_at_import_under_every_entry(build_with_bot, entry):
-    now = 'NOW = asyncio.run(load("now"))\ndef answer(): return NOW\n'
-    async with served_by(entry, build_with_bot(LOADING + now + ANSWERING)) as url:
+@pytest.mark.parametrize(
+    "now",
+    [
+        'NOW = asyncio.run(load("now"))',
+        'LOOP = asyncio.get_event_loop()\nNOW = LOOP.run_until_complete(load("now"))\nLOOP.close()',
+    ],
+    ids=["asyncio.run", "a loop that it closes"],
+)
+async def test_a_bot_may_run_a_coroutine_at_import_under_every_entry(build_with_bot, entry, now):
+    source = f"{LOADING}{now}\ndef answer(): return NOW\n{ANSWERING}"
+    if entry == "uvicorn":  # it has no loop yet
+        source = source.replace("get_event_loop", "new_event_loop")
+    async with served_by(entry, build_with_bot(source)) as url:
         assert await ask(url, "hi") == "now"
 
 

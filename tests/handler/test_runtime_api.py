@@ -9,7 +9,7 @@ import pytest
 from handler.runtime import runtime_api
 from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
 from handler.runtime.wire import Failure, Invocation
-from tests.support.runtime_api import RuntimeAPIDouble
+from tests.support.runtime_api import RuntimeAPIDouble, closed_address
 
 pytestmark = pytest.mark.anyio
 
@@ -240,7 +240,7 @@ async def test_next_that_fails_again_and_again_is_given_up(monkeypatch, caplog, 
 async def test_a_runtime_api_that_is_not_there_is_given_up(monkeypatch):
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.01,))
     with pytest.raises(RuntimeAPIError):
-        await RuntimeAPI("127.0.0.1:1").next()
+        await RuntimeAPI(closed_address()).next()
 
 
 async def test_next_that_fails_once_is_asked_again(monkeypatch, caplog):

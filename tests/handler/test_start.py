@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support.package import KEY, started
-from tests.support.runtime_api import function_url_event
+from tests.support.runtime_api import closed_address, function_url_event
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +45,13 @@ async def init_error(package, python, environment=None):
         ),
         ("import os\nos.environ['OPENAI_API_KEY']", "Runtime.KeyError", "OPENAI_API_KEY"),
         ("raise SystemExit(0)", "Runtime.SystemExit", "SystemExit"),
+        ("raise KeyboardInterrupt", "Runtime.KeyboardInterrupt", "bot.py:1 in <module>"),
+        ("from asyncio import *; raise CancelledError", "Runtime.CancelledError", "bot.py:1 in"),
+        (
+            "raise BaseExceptionGroup('a secret text', [SystemExit(1)])",
+            "Runtime.BaseExceptionGroup",
+            "bot.py:1 in",
+        ),
         ("bot = None", "Runtime.BadBot", "has to end with `bot = …`"),
         (
             "raise ValueError('a secret text')",
@@ -60,6 +67,34 @@ async def test_a_bot_that_cannot_be_imported(build_with_bot, runtime_python, sou
     assert "secret" not in json.dumps(document)
 
 
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("raise SystemExit", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("asyncio.get_running_loop().stop()", "RuntimeError"),
+    ],
+)
+async def test_a_bots_task_that_ends_the_process_ends_it_at_once(
+    build_with_bot, runtime_python, end, kind
+):
+    """Not when the bot's threads end, too."""
+    source = f"""
+import asyncio, threading
+
+async def end():
+    await asyncio.sleep(0.1)
+    {end}
+
+TASK = asyncio.get_event_loop().create_task(end())
+threading.Thread(target=threading.Event().wait).start()
+{ECHO}"""
+    async with started(build_with_bot(source), runtime_python) as process:
+        status, [line] = await process.end()
+    assert status == 1
+    assert (line["level"], line["errorType"]) == ("FATAL", kind)
+
+
 async def test_no_key_at_all(package, runtime_python):
     document = await init_error(package, runtime_python, {})
     assert "ACCESS_KEY_SECRET_ARN" in document["errorMessage"]
@@ -73,7 +108,7 @@ async def test_a_secret_that_cannot_be_reached(package, runtime_python):
         {
             "ACCESS_KEY_SECRET_ARN": arn,
             "POE_ACCESS_KEY": KEY,  # no way round the secret
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+            "AWS_ENDPOINT_URL": f"http://{closed_address()}",
         },
     )
     assert document["errorType"] == "Runtime.SecretUnreadable"

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -141,6 +142,12 @@ class RuntimeAPIDouble:
                 assert name in request.headers["trailer"], "a trailer that was not announced"
                 request.trailers[name.lower()] = value
         request.complete = True
+
+
+def closed_address() -> str:
+    """`host:port`, where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def function_url_event(
