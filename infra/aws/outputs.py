@@ -1,4 +1,4 @@
-"""What a deployed stack says of itself."""
+"""A deployed stack: its outputs, and its function."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,6 @@ from botocore.exceptions import ClientError
 
 from infra.aws.client import AwsError, client, explained
 from infra.stack.names import DEFAULT_STACK, FUNCTION_URL, LOG_GROUP, SECRET_ARN
-
-__all__ = ["DEFAULT_STACK", "AwsError", "Outputs", "Unfinished", "function_name", "outputs"]
 
 
 class Unfinished(AwsError):
@@ -24,7 +22,8 @@ class Outputs:
 def outputs(stack: str = DEFAULT_STACK) -> Outputs:
     """Ask CloudFormation (AWS_ENDPOINT_URL is honoured) for the stack's outputs.
 
-    Raises AwsError where there is no such stack, or no way to AWS.
+    Raises AwsError where there is no such stack or AWS can't be reached, Unfinished for a stack
+    without outputs.
     """
     with explained():
         described = _describe(stack)

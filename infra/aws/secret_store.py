@@ -29,7 +29,7 @@ class Version:
 
 
 class SecretStore:
-    """The secret `arn`. Everything raises AwsError for what AWS says, or would say."""
+    """The secret `arn`. Every method raises AwsError."""
 
     def __init__(self, arn: str) -> None:
         self.arn = arn
