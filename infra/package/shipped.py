@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from infra.package.target import PackageError
+from infra.toolchain.folders import ROOT
 
 # Hidden files (.env, .git, .venv, .DS_Store), compiled modules, what other tools build or install,
 # and editors' leftovers.
@@ -48,7 +49,7 @@ def ships(root: Path, path: Path) -> bool:
     folders = [root / parent for parent in below.parents if parent.parts]
     return (
         not _is_left_out(below)
-        and not any(_is_virtual_environment(folder) for folder in [path, *folders])
+        and not any(_is_of_tools(folder) for folder in [path, *folders])
         and not _is_stray(root, path)
         and not _is_the_secret(root, path)
     )
@@ -68,7 +69,7 @@ def _walk(
             continue
         elif entry.is_dir():
             real = path.resolve()
-            if real not in around and not _is_virtual_environment(path):
+            if real not in around and not _is_of_tools(path):
                 _walk(root, path, name, (*around, real), found)
         elif entry.is_file():  # and no socket, pipe or device
             found.files[_checked(name)] = path.resolve()
@@ -94,8 +95,11 @@ def _is_stray(root: Path, path: Path) -> bool:
     return not ships(root, real)
 
 
-def _is_virtual_environment(folder: Path) -> bool:
-    return os.path.isfile(folder / "pyvenv.cfg")  # False where it may not be read
+def _is_of_tools(folder: Path) -> bool:
+    """Whether it is a virtual environment, or the host's checkout: each package would hold the
+    ones that were built before."""
+    # isfile is False where the file may not be read.
+    return os.path.isfile(folder / "pyvenv.cfg") or folder.resolve() == ROOT
 
 
 def _is_the_secret(root: Path, path: Path) -> bool:

@@ -156,6 +156,16 @@ def test_a_virtual_environment_of_any_name_never_ships(folder: Path) -> None:
     assert BotFolder.at(str(folder)).ships(folder / "a/x.py")
 
 
+def test_a_checkout_of_the_host_in_the_bots_folder_never_ships(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a git submodule; with it would ship each package that was built before."""
+    monkeypatch.setattr("infra.package.shipped.ROOT", folder / "host")
+    write_folder(folder, {"host/build/package/bot.py": "", "host/bot/bot.py": "", "hosts/x.py": ""})
+    assert shipped(folder) == ["bot.py", "hosts/x.py"]
+    assert not BotFolder.at(str(folder)).ships(folder / "host/bot/bot.py")
+
+
 def test_links_inside_the_folder_ship_as_what_they_lead_to(folder: Path) -> None:
     write_folder(folder, {"data/words.csv": "a,b\n"})
     (folder / "words.csv").symlink_to("data/words.csv")
