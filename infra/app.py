@@ -37,7 +37,7 @@ def extend(stack: BotStack, bot: BotFolder) -> None:
     spec = importlib.util.spec_from_file_location("stack", file)
     assert spec
     assert spec.loader
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules["stack"] = importlib.util.module_from_spec(spec)  # dataclasses look there
     sys.path.append(str(bot.path))  # what it imports; at the end, or it could hide a library
     spec.loader.exec_module(module)
     if not callable(getattr(module, "extend", None)):

@@ -15,8 +15,15 @@ from infra.toolchain.pythons import this_version
 from tests.support.bot_folder import remove_output, write_folder
 
 EXTENSION = """
+from __future__ import annotations
+from dataclasses import dataclass
+
 from aws_cdk import aws_dynamodb as dynamodb
 from names import TABLE
+
+@dataclass
+class Settings:
+    table: str
 
 def extend(stack):
     key = dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING)
