@@ -29,8 +29,7 @@ class BadEnvironment(StartError):
 
 
 def main(environ: MutableMapping[str, str]) -> int:
-    """Serve until nothing is left to serve; gives the exit status. Lambda starts another process.
-    """
+    """Serve until nothing is left to serve. Gives the exit status."""
     # Nothing that a start creates is garbage, and looking for some is a tenth of the start's time.
     gc.disable()
     lines.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))

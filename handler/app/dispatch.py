@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -46,7 +46,7 @@ class App:
         # Not left to FastAPI, whose router takes more spellings of a path and has no guard.
         bot = self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
         if bot is None:
-            raise Refusal(404, "no bot lives at this path")
+            raise Refusal(404, "there is no bot at this path")
         return bot
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class App:
 
 
 @contextmanager
-def _no_settings_sync(bots: Sequence[fp.PoeBot] | Any) -> Iterator[None]:
+def _no_settings_sync(bots: Iterable[fp.PoeBot]) -> Iterator[None]:
     """Keep `make_app` from calling Poe, as it does for a bot with a name, and from warning that
     it did not: `make register` pushes what is deployed."""
     names = [(bot, bot.bot_name) for bot in bots]

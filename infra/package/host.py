@@ -14,8 +14,8 @@ from infra.toolchain.folders import (
 
 
 def compiled_host(host: Path, libraries: Path, python: Path | None) -> Path:
-    """A folder with `bootstrap` and `handler/`, made where it isn't kept next to `libraries`, whose
-    name stands for the Python and the way to compile."""
+    """A folder with `bootstrap` and `handler/`, compiled where it isn't kept next to `libraries`,
+    whose name stands for the Python and the way to compile."""
     folder = libraries.with_name(f"{libraries.name}-host-{fingerprint(host)}")
     # The package links to these files: an edit there is an edit here.
     if not is_untouched(folder):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from infra.package import certificates
-from infra.package.lock.file import entries, is_git
+from infra.package.lock.file import entries, is_git, read_text
 from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
@@ -28,7 +28,7 @@ SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py"
 
 
 def install_libraries(lock: Lock, target: Target, cache: Path) -> Path:
-    """The libraries for `target`, trimmed and compiled; made where `cache` lacks them.
+    """The libraries for `target`, trimmed and compiled; installed where `cache` lacks them.
 
     Raises PackageError.
     """
@@ -36,10 +36,10 @@ def install_libraries(lock: Lock, target: Target, cache: Path) -> Path:
     if python is None:
         warn_of_missing_pyc(target)
     folder = cache / f"{target.name}-{fingerprint(lock, target, python)}"
-    # The package links to these files: who edits one there, edits it here.
+    # The package links to these files: an edit there is an edit here.
     if not is_untouched(folder):
         print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
-        # Another process that made the same meanwhile may be copying it already: leave that.
+        # Another process that has installed the same meanwhile may be copying it: leave that.
         with made_aside(folder, replace=folder.exists()) as aside:
             run_uv(lock, target, aside)
             trim(aside)
@@ -74,7 +74,7 @@ def fingerprint(lock: Lock, target: Target, python: Path | None) -> str:
 
 def run_uv(lock: Lock, target: Target, folder: Path) -> None:
     """Install the pinned libraries for `target` into `folder`. Raises PackageError."""
-    text = lock.file.read_text("utf-8")
+    text = read_text(lock.file)
     # A commit is its own hash; uv wants another of everything that it installs by hash.
     links = [entry for entry in entries(text).values() if is_git(entry)]
     hashed = functools.reduce(lambda rest, link: rest.replace(link, ""), links, text)
@@ -106,8 +106,9 @@ def trim(folder: Path) -> None:
     for sboms in folder.glob("*.dist-info/sboms"):
         shutil.rmtree(sboms)
     for metadata in folder.glob("*.dist-info/METADATA"):
-        fields, end, _ = metadata.read_text("utf-8").partition("\n\n")
-        metadata.write_text(fields + end, "utf-8")  # what follows is the library's README
+        # What follows the fields is the library's README. Old ones aren't UTF-8.
+        fields, end, _ = metadata.read_text("utf-8", "surrogateescape").partition("\n\n")
+        metadata.write_text(fields + end, "utf-8", "surrogateescape")
 
 
 def drop_pyc(place: Path) -> None:

@@ -32,7 +32,7 @@ class Alarm:
 def add_alarms(stack: cdk.Stack, function: lambda_.Function, options: Options) -> None:
     topic = _topic(stack, options)
     for alarm in _alarms(function, options.timeout):
-        made = cloudwatch.Alarm(
+        created = cloudwatch.Alarm(
             stack,
             alarm.id,
             alarm_description=f"{options.stack}: {alarm.description}",
@@ -43,7 +43,7 @@ def add_alarms(stack: cdk.Stack, function: lambda_.Function, options: Options) -
             # Nobody chats: no data, and no reason to wake anybody.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        made.add_alarm_action(actions.SnsAction(topic))
+        created.add_alarm_action(actions.SnsAction(topic))
 
 
 def _topic(stack: cdk.Stack, options: Options) -> sns.Topic:

@@ -103,7 +103,7 @@ def _pinned_cdk() -> str:
 def _installed_cdk() -> str:
     try:
         return str(json.loads((CDK / "package.json").read_text())["version"])
-    except OSError:
+    except (OSError, ValueError, KeyError):  # not there, or cut short by an interruption
         return ""
 
 

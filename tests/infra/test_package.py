@@ -22,7 +22,7 @@ import infra.toolchain.uv
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
-from infra.package.libraries import SELDOM_IMPORTED, install_libraries
+from infra.package.libraries import SELDOM_IMPORTED, install_libraries, trim
 from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.toolchain.errors import UserError
@@ -180,6 +180,14 @@ def test_a_librarys_name_version_and_entry_points_can_still_be_asked_for(
         "import pydantic.v1\n"
     )
     subprocess.run([runtime_python, "-c", script], cwd=package, check=True)
+
+
+def test_metadata_that_is_not_utf_8_keeps_its_fields(tmp_path: Path) -> None:
+    metadata = tmp_path / "old-1.0.dist-info/METADATA"
+    metadata.parent.mkdir()
+    metadata.write_bytes(b"Name: old\nAuthor: Andr\xe9\n\n# The README\n")
+    trim(tmp_path)
+    assert metadata.read_bytes() == b"Name: old\nAuthor: Andr\xe9\n\n"
 
 
 def test_without_the_targets_python_the_package_has_no_pyc_and_says_what_that_costs(

@@ -1,4 +1,4 @@
-"""`requirements.lock`: its head, which names what it was made from, and its entries."""
+"""`requirements.lock`: its head, which names what it was written from, and its entries."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 OLDEST_PYTHON = "3.11"  # that a lock is for
 
 _FIELD = re.compile(r"# (requirements|host|built here): (.*)")
-# As uv writes it. A damaged entry is none: uv refuses it at the installation.
+# As uv writes it. What doesn't match is left to uv, which refuses it at the installation.
 _ENTRY = re.compile(
     r"^([a-z0-9][a-z0-9-]*)(?:==| @ )(\S+)[^\\\n]*(?: \\\n[ \t]+--hash=\w+:[0-9a-f]{32,})*\n"
     r"(?:[ \t]+#.*\n)*",
@@ -44,8 +44,14 @@ def digest(*inputs: object) -> str:
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
 
+def without_comments(file: Path) -> list[str]:
+    """The lines of `file` that say something."""
+    lines = file.read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def read_text(lock: Path) -> str:
-    """Bytes that aren't UTF-8 make no entry."""
+    """Bytes that aren't UTF-8 are replaced, and can't be part of an entry."""
     return lock.read_text("utf-8", errors="replace")
 
 

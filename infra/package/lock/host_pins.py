@@ -6,12 +6,13 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from infra.package.lock.file import without_comments
 from infra.package.lock.requirements import Requirements
 
 
 def host_pins(host: Path) -> dict[str, str]:
     """The versions by name. `host` is laid out as handler/."""
-    pins = (Requirement(line) for line in _lines(host / "requirements.in"))
+    pins = (Requirement(line) for line in without_comments(host / "requirements.in"))
     return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
 
 
@@ -44,8 +45,3 @@ def _parsed(line: str) -> Requirement | None:
         return Requirement(re.sub(r"\s--\w.*", "", line))
     except InvalidRequirement:
         return None
-
-
-def _lines(file: Path) -> list[str]:
-    lines = file.read_text("utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]

@@ -1,6 +1,6 @@
-"""The bot's lock: made from its requirements and the host's own pins, where either changed.
+"""The bot's lock: written from its requirements and the host's own pins, when either changed.
 
-`requirements.lock` lies next to `requirements.txt`, and belongs into the bot's repository. A folder
+`requirements.lock` lies next to `requirements.txt`, and belongs in the bot's repository. A folder
 that can't be written has its lock in build/locks/. A bot without requirements gets the host's lock.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.package.bot_folder import BotFolder
-from infra.package.lock.file import OLDEST_PYTHON, Head, digest, read_head
+from infra.package.lock.file import OLDEST_PYTHON, Head, digest, read_head, without_comments
 from infra.package.lock.requirements import Requirements, read_requirements
 from infra.toolchain.folders import BUILD, ROOT
 
@@ -41,11 +41,12 @@ def locked(
     host: Path = HOST,
     locks: Path = BUILD / "locks",
 ) -> Lock:
-    """The lock of `bot`, made where there is none for its requirements and the host's pins.
+    """The lock of `bot`, written where there is none for its requirements and the host's pins.
 
-    `again` makes it in any case; `upgrade` too, with the newest versions: of everything ("1"), or
-    of the libraries that it names. `say` gets a line where one was made. `host` is laid out as
-    handler/; `locks` is for folders that can't be written. Raises PackageError.
+    `again` writes it in any case; `upgrade` too, with the newest versions: of everything ("1"), or
+    of the libraries that it names. `say` gets a line for each lock that is written, and warnings.
+    `host` is laid out as handler/; `locks` is for folders that can't be written. Raises
+    PackageError.
 
         locked(BotFolder.at("../my-bot"), upgrade="openai").file
     """
@@ -67,7 +68,7 @@ def locked(
 
 def _inputs(requirements: Requirements, host: Path) -> Head:
     asked = (requirements.lines, requirements.constraints, requirements.indexes)
-    pins = [(host / name).read_text("utf-8") for name in ("requirements.in", "uv.toml")]
+    pins = [without_comments(host / name) for name in ("requirements.in", "uv.toml")]
     return Head(digest(RECIPE, OLDEST_PYTHON, *asked), digest(RECIPE, *pins))
 
 

@@ -119,6 +119,9 @@ def test_an_unchanged_lock_is_read_without_uv_and_without_a_word(
     assert made.built_here == ("tongue",)
     without_uv(monkeypatch)
     project.requires("# a comment", "words  # another", "", "tongue")
+    for name in ("requirements.in", "uv.toml"):
+        text = (project.host / name).read_text()
+        (project.host / name).write_text(f"# a comment of the host's\n{text}")
     assert project.lock() == made
     assert project.said == said
 
@@ -231,6 +234,17 @@ def test_a_lock_is_for_every_python_unless_the_requirements_need_a_newer_one(
     project.requires("words==3.0")
     assert project.versions()["words"] == "3.0"
     assert "for Python 3.12 or newer" in project.said[-1]
+
+
+def test_a_lock_with_bytes_that_are_not_utf_8_is_installed_by_its_entries(
+    project: Project, tmp_path: Path
+) -> None:
+    project.requires("words")
+    lock = project.lock()
+    lock.file.write_bytes(lock.file.read_bytes() + b"# caf\xe9\n")
+    assert (
+        install_libraries(project.lock(), Target.here(), tmp_path / "cache") / "words.py"
+    ).exists()
 
 
 def test_a_lock_in_the_middle_of_a_merge_is_made_again_with_its_versions(project: Project) -> None:
