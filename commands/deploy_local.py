@@ -119,7 +119,7 @@ def _greet(bot: ServedBot, stack: str, seconds: float) -> None:
   Access key  {bot.key}
   Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}        (in another terminal)
 
-To use `make set-key`, `make logs` and `make check` with this local AWS, first run
+To change its secret with `make set-key` or `make set-secret`, first run
   export {" ".join(exports)}
 Press Ctrl-C to stop everything.
 """
