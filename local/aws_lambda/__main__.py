@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from local.aws_lambda.service import LocalLambda
 
 def main() -> None:
     """Serve until Ctrl-C. A mistake in the arguments is one line on stderr, and status 1 or 2."""
-    options = _parser().parse_args()
     try:
+        options = _parser().parse_args()
         config = _config(options)
         asyncio.run(_serve(config, options.port))
     except (UserError, InitError) as error:
@@ -33,13 +34,24 @@ def _parser() -> argparse.ArgumentParser:
     add("package", type=Path, help="the unpacked package: with a `bootstrap` wrapper, or without")
     add("--python", type=Path, default=Path(sys.executable), help="the function's interpreter")
     add("--handler", default="handler.function.handler", help="for awslambdaric: module.function")
-    add("--port", type=int, default=8080)
-    add("--memory", type=int, default=1024, metavar="MB")
-    add("--timeout", type=float, default=615, metavar="S")
+    add("--port", type=_number("--port", 0, 65_535), default=8080, help="0 takes a free one")
+    add("--memory", type=_number("--memory", 128, 10_240), default=1024, metavar="MB")
+    add("--timeout", type=_number("--timeout", 1, 900), default=615, metavar="S")
     add("--buffered", action="store_true", help="InvokeMode BUFFERED instead of RESPONSE_STREAM")
     add("--cpu-share", action="store_true", help="limit the CPU as Lambda does for this memory")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="can be repeated")
     return parser
+
+
+def _number(option: str, low: int, high: int) -> Callable[[str], int]:
+    """For `type=`: a whole number from `low` to `high`. It raises UserError."""
+
+    def check(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise UserError(f"{option} {text} is invalid: use {low} to {high}")
+        return int(text)
+
+    return check
 
 
 def _config(options: argparse.Namespace) -> FunctionConfig:

@@ -173,7 +173,6 @@ class FunctionUrl:
         method = request.method.decode()
         amzn_headers = (("x-amzn-requestid", request_id), ("x-amzn-trace-id", trace_id))
         responder = UrlResponder(connection, method, self._invoke_mode(), amzn_headers)
-        event = b""
         try:
             body = await connection.read_body(MAX_EVENT)
         except BodyTooLarge:

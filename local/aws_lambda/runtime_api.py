@@ -1,8 +1,8 @@
 """The Runtime API of one execution environment, as strict as AWS's own.
 
 AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes"; what the guide
-leaves open (which status a refusal has) follows the state table of AWS's runtime interface
-emulator. Paths are below `/2018-06-01/runtime/`.
+leaves open (which status a refusal has) follows AWS's runtime interface emulator. Paths are below
+`/2018-06-01/runtime/`.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
-from enum import Enum
 
 import h11
 
 from local.aws_lambda.error_documents import decoded, init_error, parsed, type_of
 from local.aws_lambda.http import BodyTooLarge, HttpServer, ServerConnection, TruncatedBody
 from local.aws_lambda.invocation import FunctionError, Invocation
+from local.aws_lambda.runtime_state import Refused, RuntimeState, stepped
 
 MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
 
@@ -26,36 +26,6 @@ _HEAD_LIMIT = 2 << 20
 _BASE = "/2018-06-01/runtime/"
 _JSON = [("content-type", "application/json")]
 _ACCEPTED = b'{"status":"OK"}\n'
-
-
-class RuntimeState(Enum):
-    """Where the runtime stands between its calls; the names are AWS's."""
-
-    STARTED = "Started"
-    INIT_ERROR = "InitError"
-    READY = "Ready"
-    RUNNING = "Running"
-    RESPONDING = "InvocationResponse"
-    RESPONSE_SENT = "ResponseSent"
-
-
-_ALLOWED = {
-    RuntimeState.STARTED: {RuntimeState.READY, RuntimeState.INIT_ERROR},
-    RuntimeState.INIT_ERROR: set[RuntimeState](),
-    RuntimeState.READY: {RuntimeState.RUNNING},
-    RuntimeState.RUNNING: {RuntimeState.RESPONDING},
-    RuntimeState.RESPONDING: {RuntimeState.RESPONSE_SENT},
-    RuntimeState.RESPONSE_SENT: {RuntimeState.READY},
-}
-
-
-class Refused(Exception):
-    """A call that is answered with an error status."""
-
-    def __init__(self, status: int, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.document = {"errorMessage": message, "errorType": error_type}
 
 
 class RuntimeApi:
@@ -196,10 +166,7 @@ class RuntimeApi:
         return invocation
 
     def _step(self, to: RuntimeState) -> None:
-        if to not in _ALLOWED[self.state]:
-            message = f"State transition from {self.state.value} to {to.value} failed for runtime."
-            raise Refused(403, "InvalidStateTransition", message)
-        self.state = to
+        self.state = stepped(self.state, to)
 
     def _answered(self, invocation: Invocation) -> None:
         self._step(RuntimeState.RESPONSE_SENT)

@@ -48,6 +48,9 @@ def test_it_serves_a_package_until_it_is_interrupted(tmp_path: Path):
         (["PACKAGE", "--env", "NAME"], "--env needs NAME=VALUE"),
         (["PACKAGE", "--python", "/no/python"], "--python /no/python doesn't exist"),
         (["PACKAGE", "--port", "TAKEN"], "add --port PORT"),
+        (["PACKAGE", "--port", "70000"], "--port 70000 is invalid: use 0 to 65535"),
+        (["PACKAGE", "--memory", "much"], "--memory much is invalid: use 128 to 10240"),
+        (["PACKAGE", "--timeout", "0"], "--timeout 0 is invalid: use 1 to 900"),
         (["PACKAGE", "--port", "0"], "Runtime.ExitError: Runtime exited with error"),
     ],
 )
