@@ -45,7 +45,7 @@ port = number("PORT", 1, 65_535)
 
 
 def chosen_bot(options: argparse.Namespace) -> BotFolder:
-    """Raises PackageError where its folder or its file isn't there."""
+    """Raises PackageError where its folder or its file doesn't exist."""
     return BotFolder.at(options.bot_dir, options.bot_file, options.caller)
 
 

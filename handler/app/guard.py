@@ -77,7 +77,7 @@ async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refusal(400, "the body is cut")
+            raise Refusal(400, "the body is incomplete")
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
             raise Refusal(413, "the body is larger than 6 MB")

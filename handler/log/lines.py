@@ -63,11 +63,11 @@ def configure(level: str) -> None:
 
 
 def _take_over_what_python_prints() -> None:
-    """What nobody catches goes the same way: Python would print it with its text."""
+    """What nobody catches is logged, too: Python would print it with its text."""
     logger = logging.getLogger("handler")
 
     def uncaught(error: BaseException | None, where: str) -> None:
-        logger.error("an exception that nobody caught in %s", where, exc_info=error)
+        logger.error("an uncaught exception in %s", where, exc_info=error)
 
     sys.excepthook = lambda kind, error, traceback: uncaught(error, "the main thread")
     threading.excepthook = lambda thrown: uncaught(thrown.exc_value, "a thread")

@@ -84,7 +84,7 @@ class Reporter:
             lines.write("INFO", fields, now=now)
 
     def fields(self, report: Report, now: float) -> dict[str, Any] | None:
-        """The line's members, or none if there is no line. `now`: seconds since the epoch."""
+        """The line's members; None without a line. `now`: seconds since the epoch."""
         if report.outcome is Outcome.REFUSED:
             self._refusals.count()
             if not self._refusals.due(now) and not report.secret_read_failures:

@@ -37,7 +37,7 @@ class Record:
 
 def record_of(scope: MutableMapping[str, Any]) -> Record:
     """The record in the ASGI scope. Only our own loop puts one there: under another server it is
-    made here, and nobody reports it."""
+    created here, and never reported."""
     state = scope.setdefault("state", {})
     if NAME not in state:
         state[NAME] = Record()

@@ -27,7 +27,7 @@ is tried:
 
 Before an answer begins, the secret may have to be read again: because it is old, or because the
 request's key did not match. A user waits meanwhile, so it gets FRESH_READ, which leaves 2 of Poe's
-5 s for the network and the rest of the way; if it fails, the key that was known stays valid.
+5 s for the network and the rest of the way; if it fails, the known key stays valid.
 
 A start has 10 s before Lambda begins it again. The secret is read while Python imports, three
 times at most. START_READ bounds all of that, even if a resolver hangs or a server sends a byte a

@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def deferred_models() -> Iterator[None]:
-    """Defer the models whose classes are made inside the block."""
+    """Defer the models whose classes are created inside the block."""
     from pydantic import BaseModel  # here: it is one of the heavy imports
 
     BaseModel.model_config["defer_build"] = True

@@ -28,7 +28,7 @@ class Malformed(ConnectionError):
 
 
 class Reply(NamedTuple):
-    """`headers`: by name in lower case; the last of several counts."""
+    """`headers`: by name in lower case; of several with one name, the last."""
 
     status: int
     headers: Mapping[str, str]

@@ -62,7 +62,9 @@ class CachedSecret:
         except Exception as error:
             self.failures += 1
             reason = str(error) if isinstance(error, StartError) else type(error).__name__
-            logger.error("the key that was known stays, since a fresh read failed: %s", reason)
+            logger.error(
+                "the known key stays valid, since the secret could not be read again: %s", reason
+            )
             return False
         self._read_at = self._clock()
         self._reads += 1

@@ -55,7 +55,7 @@ def parse(text: str) -> Members | None:
 def _unambiguous(pairs: list[tuple[str, Any]]) -> Members:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a name stands twice: which value is meant?")
+        raise ValueError("a name stands twice")
     return members
 
 

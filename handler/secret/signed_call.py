@@ -96,7 +96,7 @@ def _host(url: SplitResult) -> str:
 
 
 class Call(NamedTuple):
-    """One call, which can be made again; the environment is read once."""
+    """One call, which can be repeated; the environment was read by `prepare`."""
 
     endpoint: SplitResult
     region: str

@@ -17,7 +17,13 @@ BOT_FILE = "bot.py"
 
 @dataclass(frozen=True)
 class BotFolder:
-    """`path` is absolute. `bot_file`, absolute too, takes the place of its `bot.py`."""
+    """The folder `path`, and `bot_file`, which replaces its `bot.py`. Both are absolute.
+
+    `at` finds both, as a user writes them:
+
+        bot = BotFolder.at("../my-bot")
+        bot.shipped().files  # {"bot.py": Path("/home/me/my-bot/bot.py"), …}
+    """
 
     path: Path
     bot_file: Path | None = None
@@ -26,10 +32,10 @@ class BotFolder:
     def at(
         cls, bot_dir: str | None = None, bot_file: str | None = None, caller: str | None = None
     ) -> Self:
-        """`bot_dir` is relative to `caller`, by default the checkout's `bot/`. `bot_file` is looked
-        for in `caller`, then in the folder. `caller` is by default the working directory.
+        """The bot in `bot_dir`, by default the checkout's `bot/`, with `bot_file` as its `bot.py`.
 
-        Raises PackageError where there is no such folder or file.
+        `bot_dir` is relative to `caller`, by default the working directory. `bot_file` is looked
+        for in `caller`, then in the folder. Raises PackageError where either doesn't exist.
         """
         path = cls.without_bot(bot_dir, caller).path
         name = os.path.expanduser(bot_file or BOT_FILE)
@@ -38,7 +44,7 @@ class BotFolder:
         found = next((place for place in places if os.path.isfile(place)), None)
         if found is None:
             raise PackageError(
-                f"{places[-1]} isn't there: it has to define the bot, as `bot = MyBot()`"
+                f"{places[-1]} doesn't exist: define the bot there, as `bot = MyBot()`"
             )
         if found.resolve().suffix != ".py":
             raise PackageError(f"{bot_file} isn't a .py file: give BOT_FILE=<the bot's module>")
@@ -61,8 +67,8 @@ class BotFolder:
 
     @property
     def output(self) -> Path:
-        """Where what is made of it is kept: a folder of its own, so that two commands at once
-        never mix two bots."""
+        """Where its packages are kept: a folder of its own, so that two commands at once never
+        mix two bots."""
         if self.is_default and not self.bot_file:
             return BUILD
         places = f"{self.path.resolve()}\0{self.bot_file.resolve() if self.bot_file else ''}"

@@ -1,4 +1,4 @@
-"""What can be chosen about a deployment: the CDK's context, checked before anything is made.
+"""What can be chosen about a deployment: the CDK's context, checked before anything is built.
 
 Values come from cdk.json as JSON, from `-c name=value` as text.
 """
@@ -30,7 +30,13 @@ class ContextError(UserError):
 
 @dataclass(frozen=True)
 class Options:
-    """Every choice with its default; the README's table has the same rows."""
+    """Every choice with its default; the README's table has the same rows.
+
+    `from_context` checks them:
+
+        options = Options.from_context({"memory": "1024", "dashboard": True})
+        options.target.name  # "3.13-arm64"
+    """
 
     stack: str = DEFAULT_STACK
     memory: int = 512  # MB, chosen from the curve in bench/results.md
@@ -48,9 +54,8 @@ class Options:
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
-        """Take what is ours from a context that holds the CDK's own values, too.
-
-        Raises ContextError.
+        """The choices in `context`, as texts or JSON values. The CDK's own are left alone, and an
+        empty text is the default. Raises ContextError for an unknown name or an invalid value.
         """
         given = {name: value for name, value in context.items() if _NAME.fullmatch(name)}
         for name in given:

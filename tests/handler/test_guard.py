@@ -195,7 +195,7 @@ async def test_a_larger_body_is_refused_before_its_end():
 
 @pytest.mark.anyio
 async def test_a_body_that_a_client_cuts_is_not_taken_for_whole():
-    with pytest.raises(Refusal, match="the body is cut") as caught:
+    with pytest.raises(Refusal, match="the body is incomplete") as caught:
         await read(JSON, encode(VALID[0]), end={"type": "http.disconnect"})
     assert caught.value.status == 400
 

@@ -72,14 +72,14 @@ def test_a_tilde_is_home_where_the_shell_leaves_it(
         (
             "empty",
             None,
-            r"/empty/bot.py isn't there: it has to define the bot, as `bot = MyBot\(\)`$",
+            r"/empty/bot.py doesn't exist: define the bot there, as `bot = MyBot\(\)`$",
         ),
-        ("empty", "x.py", "/empty/x.py isn't there"),
+        ("empty", "x.py", "/empty/x.py doesn't exist"),
         ("empty", "file", "^file isn't a .py file: give BOT_FILE=<the bot's module>$"),
         ("empty", "link.py", "^link.py isn't a .py file"),
         ("~no-such-user/bot", None, "^~no-such-user/bot isn't a folder"),
         ("x" * 5000, None, "isn't a folder"),
-        ("empty", f"{'x' * 5000}.py", "x.py isn't there"),
+        ("empty", f"{'x' * 5000}.py", "x.py doesn't exist"),
     ],
 )
 def test_a_wrong_folder_or_file_gives_one_clear_line(

@@ -337,7 +337,7 @@ def test_a_library_with_another_hash_or_none_is_refused(
         (["--python", "3.9"], "Python '3.9' is invalid: use 3.11, 3.12, 3.13, …"),
         (["--python", "python3"], "Python 'python3' is invalid"),
         (["--arch", "sparc"], "machine 'sparc' is invalid: use x86_64 or arm64"),
-        (["--bot-file", "none.py"], f"{ROOT}/bot/none.py isn't there: it has to define"),
+        (["--bot-file", "none.py"], f"{ROOT}/bot/none.py doesn't exist: define the bot"),
     ],
 )
 def test_a_wrong_option_gives_one_clear_line(arguments: list[str], complaint: str) -> None:

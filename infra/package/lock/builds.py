@@ -77,7 +77,7 @@ def _without_wheel(lock: str, target: Target) -> set[str]:
 
 
 def _failure_of_build(lock: str, name: str) -> str:
-    """What uv says where `name` can't be built for the other processor; empty where it can."""
+    """What uv reports where `name` can't be built for the other processor; empty where it can."""
     other = next(arch for arch in ARCHITECTURES if arch != this_architecture())
     entry = entries(lock)[name]
     return _failure(options(lock) + entry, Target(configured_python(), other), "--no-binary", name)

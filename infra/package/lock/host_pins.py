@@ -40,7 +40,7 @@ def other_constraints(requirements: Requirements, host: Path) -> tuple[str, ...]
 
 
 def _parsed(line: str) -> Requirement | None:
-    """None for what isn't one; uv says what is wrong with it."""
+    """None for what isn't one: uv reports that."""
     try:
         return Requirement(re.sub(r"\s--\w.*", "", line))
     except InvalidRequirement:

@@ -62,7 +62,7 @@ def _seed(before: Path | None, wanted: Head, host: Path) -> str:
 
 
 def _names(upgrade: str | None, seed: str, host: Path) -> list[str] | None:
-    """Those to upgrade; None for everything. Raises PackageError for what isn't there."""
+    """Those to upgrade; None for everything. Raises PackageError for others."""
     if upgrade in EVERYTHING:
         return None
     names = [str(canonicalize_name(name)) for name in re.split("[, ]+", upgrade or "") if name]

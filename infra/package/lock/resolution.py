@@ -1,4 +1,4 @@
-"""From requirements to every version and hash, by uv; and what uv says where that fails."""
+"""From requirements to every version and hash, by uv; and what uv reports where that fails."""
 
 import re
 import shutil
@@ -94,14 +94,14 @@ def _compile(
 
 
 def explained(what: str, stderr: str) -> PackageError:
-    """What uv says about `what`, a file, in a few lines, and what to do about it."""
+    """The error for `what`, a file: what to do about it, and what uv reports, in a few lines."""
     if is_unreachable(stderr):
         server = _SERVER.search(stderr)
         place = server[1] if server else "the index of packages"
         return Unreachable(f"{what} can't be locked without a network: {place} can't be reached")
     advice = next(advice for words, advice in _ADVICE.items() if words in stderr)
-    told = "\n".join(f"  {line}" for line in telling_lines(stderr)[:_MOST_LINES])
-    return PackageError(f"{what} can't be locked. {advice} uv says:\n{told}")
+    details = "\n".join(f"  {line}" for line in telling_lines(stderr)[:_MOST_LINES])
+    return PackageError(f"{what} can't be locked. {advice} uv reports:\n{details}")
 
 
 def is_unreachable(stderr: str) -> bool:
