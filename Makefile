@@ -5,9 +5,9 @@ PYTHON_IN_VENV := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
-help:  ## this list
+help:  ## list these commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "With BOT_DIR=../my-bot, any of them is about the bot in that folder instead of bot/."
+	@echo "Each works on the bot in bot/, or on another with BOT_DIR=../my-bot."
 
 # --option='value' for a variable that has a value, whatever that is: spaces, apostrophes, dashes.
 option = $(if $($(2)),--$(1)='$(subst ','\'',$($(2)))')
@@ -23,15 +23,15 @@ ITS_BOT = $(FOLDER) $(call option,bot-file,BOT_FILE)
 ITS_STACK = $(FOLDER) $(call option,stack,STACK)
 
 .PHONY: new
-new: venv-uv  ## a folder for a bot of your own, with this host's commands: DIR=../my-bot
+new: venv-uv  ## create a folder for a bot of your own: DIR=../my-bot
 	@exec $(PYTHON_IN_VENV) -m commands.new $(call option,dir,DIR) $(call option,caller,CALLER)
 
 .PHONY: run
-run: venv-run  ## the bot on a local Lambda, with all it needs [BOT_FILE=examples/x.py PORT=9000 MEMORY=512]
+run: venv-run  ## run the bot on a local Lambda [BOT_FILE=examples/x.py PORT=9000 MEMORY=512]
 	@exec $(PYTHON_IN_VENV) -m commands.run $(ITS_BOT) $(call option,port,PORT) $(call option,memory,MEMORY)
 
 .PHONY: chat
-chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo RAW=1 ATTACH=file]
+chat: venv-run  ## talk to the bot as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo RAW=1 ATTACH=file]
 	@exec $(PYTHON_IN_VENV) -m commands.chat $(FOLDER) $(call option,url,URL) $(call option,bot,BOT) \
 		$(if $(RAW),--raw) $(call option,attach,ATTACH)
 
@@ -39,22 +39,22 @@ chat: venv-run  ## talk to it as Poe would, or to a bot on Poe [URL=http://… B
 PYTEST = $(PYTHON_IN_VENV) -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: venv venv-node  ## the tests, without those that take minutes [ARGS="tests/handler -k stream"]
+test: venv venv-node  ## run the tests, except those that take minutes [ARGS="tests/handler -k stream"]
 	@exec $(PYTEST) -m 'not slow' $(ARGS)
 
 .PHONY: test-all
-test-all: venv venv-node  ## all tests, the long soaks too [ARGS="-k soak"]
+test-all: venv venv-node  ## run all tests [ARGS="-k soak"]
 	@exec $(PYTEST) $(ARGS)
 
 .PHONY: lint
-lint: venv  ## ruff, mypy, and which folder may import which
+lint: venv  ## run ruff, mypy and the import contracts
 	@$(PYTHON_IN_VENV) -m ruff check
 	@$(PYTHON_IN_VENV) -m ruff format --check
 	@$(PYTHON_IN_VENV) -m mypy
 	@.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: lock
-lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [UPGRADE=1 or a name]
+lock: venv-uv  ## pin what the bot requires, as `make run` does by itself [UPGRADE=1 or UPGRADE=openai]
 	@exec $(PYTHON_IN_VENV) -m commands.lock $(FOLDER) $(call option,upgrade,UPGRADE)
 
 .PHONY: lock-host
@@ -72,25 +72,25 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--custom-compile-command 'make lock-host' $(if $(UPGRADE),--upgrade)
 
 .PHONY: package
-package: venv-run  ## what goes to Lambda, in build/ [BOT_FILE=examples/x.py PYTHON=3.13 ARCH=arm64]
+package: venv-run  ## build what goes to Lambda, in build/ [BOT_FILE=examples/x.py PYTHON=3.13 ARCH=arm64]
 	@exec $(PYTHON_IN_VENV) -m commands.package $(ITS_BOT) $(call option,python,PYTHON) $(call option,arch,ARCH)
 
 .PHONY: set-key
-set-key: venv-run  ## put the key of Poe's form into the stack's secret, from a prompt or stdin [STACK=Name]
+set-key: venv-run  ## store the access key from Poe's form in the stack's secret [STACK=Name]
 	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(RESET),--reset)
 
 .PHONY: set-secret
-set-secret: venv-run  ## the same for what else the bot needs: NAME=OPENAI_API_KEY [REMOVE=yes STACK=Name]
+set-secret: venv-run  ## store another member of the secret: NAME=OPENAI_API_KEY [REMOVE=yes STACK=Name]
 	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-secret $(ITS_STACK) \
 		$(call option,name,NAME) $(if $(REMOVE),--remove)
 
 .PHONY: register
-register: venv-run  ## push the deployed bot's settings to Poe, and check it: BOT=<its name on Poe> [URL_PATH=/echo STACK=Name]
+register: venv-run  ## push the deployed bot's settings to Poe: BOT=<its name on Poe> [URL_PATH=/echo STACK=Name]
 	@exec $(PYTHON_IN_VENV) -m commands.register $(ITS_BOT) $(call option,stack,STACK) \
 		$(call option,bot,BOT) $(call option,path,URL_PATH)
 
 .PHONY: check
-check: venv-run  ## is a server bot fit for Poe? `make run`'s, or any [URL=https://… TEXT='a question' STACK=Name]
+check: venv-run  ## check a server bot, by default the one of `make run` [URL=https://… TEXT='a question' STACK=Name]
 	@exec $(PYTHON_IN_VENV) -m commands.check $(ITS_STACK) $(call option,url,URL) $(call option,text,TEXT)
 
 .PHONY: logs
@@ -101,20 +101,20 @@ logs: venv-run  ## follow the deployed bot's log [SINCE=10m STACK=Name]
 DEPLOYED = $(ITS_BOT) $(call option,stack,STACK) $(ARGS)
 
 .PHONY: deploy
-deploy: venv-node  ## to AWS, by the CDK [STACK=Name BOT_FILE=examples/x.py BOOTSTRAP=yes ARGS="-c memory=1769"]
+deploy: venv-node  ## deploy the bot to AWS with the CDK [STACK=Name BOT_FILE=examples/x.py BOOTSTRAP=yes ARGS="-c memory=1769"]
 	@exec $(PYTHON_IN_VENV) -m commands.deploy $(if $(filter yes,$(BOOTSTRAP)),--bootstrap) $(DEPLOYED)
 
 .PHONY: deploy-local
-deploy-local: venv-node  ## the same into a local AWS, and a URL to talk to [PORT=9000 AWS_PORT=4566]
+deploy-local: venv-node  ## deploy the bot to a local AWS and serve it [PORT=9000 AWS_PORT=4566]
 	@exec $(PYTHON_IN_VENV) -m commands.deploy_local $(call option,port,PORT) \
 		$(call option,aws-port,AWS_PORT) $(DEPLOYED)
 
 .PHONY: destroy
-destroy: venv-node  ## take the stack away; asks first [STACK=Name YES=yes]
+destroy: venv-node  ## remove the deployed stack, after asking [STACK=Name YES=yes]
 	@exec $(PYTHON_IN_VENV) -m commands.destroy $(if $(filter yes,$(YES)),--yes) $(DEPLOYED)
 
 .PHONY: bench
-bench: venv  ## how fast it is compared with other ways to host a bot; takes minutes [ROUNDS=9]
+bench: venv  ## measure it against other ways to host a bot; takes minutes [ROUNDS=9]
 	@exec $(PYTHON_IN_VENV) -m bench $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 .PHONY: clean
@@ -160,7 +160,7 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 		--disable-pip-version-check --require-hashes --only-binary :all: -r requirements-uv.txt); \
 	$(MADE_FOR) >.venv/made
 
-# Until the installation is complete, .venv counts as unfinished: an interrupted one is built again.
+# Until the installation is complete, .venv is marked as unfinished: an interrupted one is built again.
 LISTS = local/requirements.txt infra/requirements.txt requirements.txt
 $(LISTS:%=.venv/lists/%): .venv/made $$(UNLESS_INSTALLED)
 	@python=$(PYTHON_IN_VENV); $(LOCK); : >build/venv.log; touch .venv/unfinished; \

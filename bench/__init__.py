@@ -1,1 +1,1 @@
-"""How fast it is beside other ways to host the same bot: `make bench` and `bench/results.md`."""
+"""`make bench`: how fast it is, compared with other ways to host the same bot."""

@@ -31,7 +31,7 @@ UVICORN = "uvicorn"
 def main() -> None:
     options = _parse()
     if sys.platform != "linux":
-        sys.exit("error: the bench reads CPU and memory of other processes, which needs Linux")
+        sys.exit("error: `make bench` needs Linux: it reads CPU and memory of processes in /proc")
     started = time.time()
     with tempfile.TemporaryDirectory() as directory, built(Path(directory)) as variants:
         report = Report(

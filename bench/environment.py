@@ -22,7 +22,6 @@ from typing import Self
 from bench import http
 
 NEXT = "/2018-06-01/runtime/invocation/next"
-TICK = 0.001  # seconds between two looks at a process that is starting
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Process:
     def _next_to_speak(self) -> socket.socket:
         readable, _, _ = select.select([*self._connections, self._listener], [], [], http.TIMEOUT)
         if not readable:
-            raise TimeoutError(f"{self._variant.name} says nothing")
+            raise TimeoutError(f"{self._variant.name} sends nothing")
         if readable[0] is not self._listener:
             return readable[0]
         connection, _ = self._listener.accept()

@@ -50,7 +50,7 @@ def drain(connections: Sequence[socket.socket]) -> None:
         while selector.get_map():
             ready = selector.select(TIMEOUT)
             if not ready:
-                raise TimeoutError("an answer stands still")
+                raise TimeoutError("an answer stopped arriving")
             for each, _ in ready:
                 connection = cast(socket.socket, each.fileobj)
                 if not connection.recv(1 << 18):

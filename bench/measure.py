@@ -1,4 +1,4 @@
-"""Samples of one variant beside its reference, taken in turns, and what they come to.
+"""Samples of one variant and its reference, taken in turns, and their ratios.
 
 One against one: a round of many variants evicts everybody's caches and doubles first events.
 """
@@ -22,7 +22,7 @@ _names = itertools.count()
 
 @dataclass(frozen=True)
 class Figure:
-    """One measure of a variant beside its reference's. `low` and `high`: the ratio's quartiles."""
+    """One measure of a variant and of its reference. `low` and `high`: the ratio's quartiles."""
 
     value: float
     reference: float

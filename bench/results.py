@@ -16,9 +16,9 @@ PEER_MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A figure beside what was asked of it: a ratio, or the value itself where `is_absolute`.
+    """A figure and its target: a ratio, or the value itself where `is_absolute`.
 
-    `floor` is what no host can go below, beside the same reference.
+    `floor` is what no host can go below, against the same reference.
     """
 
     what: str
@@ -48,8 +48,8 @@ class Row:
 
 @dataclass
 class Report:
-    """Everything of one run. `peers`: by name, each measure beside uvicorn's; `curve`: from start
-    to first event by memory size in MB, beside awslambdaric, Mangum and boto3."""
+    """Everything of one run. `peers`: by name, each measure against uvicorn's; `curve`: from start
+    to first event by memory size in MB, against awslambdaric, Mangum and boto3."""
 
     machine: str
     targets: list[Row] = field(default_factory=list)
@@ -71,12 +71,12 @@ def markdown(report: Report) -> str:
             _table(_TARGETS, map(_target_cells, report.targets)),
             "*At least*: the bot without a host, which is fastapi_poe's `handle_query` and a write "
             "for each event ([floor.py](peers/floor.py)). What a host adds can be saved, this "
-            "cannot; on a machine whose system calls and wake-ups are dear it is most of all.",
+            "cannot; on a machine with slow system calls it is most of the time.",
         ]
     if report.peers:
-        header = ("beside uvicorn = 1", *PEER_MEASURES.values())
+        header = ("uvicorn = 1", *PEER_MEASURES.values())
         rows = [_peer_cells(name, found) for name, found in report.peers.items()]
-        parts += ["## The same bot hosted otherwise", _table(header, rows)]
+        parts += ["## The same bot, hosted in other ways", _table(header, rows)]
     if report.curve:
         rows = [_curve_cells(memory, found) for memory, found in report.curve.items()]
         parts += ["## From start to first event, by memory size", _table(_CURVE, rows)]

@@ -94,7 +94,7 @@ def build_package(secret: Secret) -> Path:
 
 
 def build_peers() -> Path:
-    """What the peers import: libraries, and bench/peers/ beside them."""
+    """What the peers import: libraries, and bench/peers/ next to them."""
     peers = Lock(PEERS / "requirements.txt")
     libraries = install_libraries(peers, Target.here(), BUILD / "libraries")
     folder = BUILD / "bench" / "peers"
@@ -130,15 +130,10 @@ class Variants:
 
     def ours_under_uvicorn(self) -> Variant:
         """`handler.asgi:app` on the peers' uvicorn."""
-        variant = self._web_server("handler.asgi:app", "ours under uvicorn")
+        command = [str(self.python), str(self.peers / "web_server.py"), "handler.asgi:app"]
         path = os.pathsep.join([str(self.package), str(self.peers)])
-        return Variant(
-            variant.name,
-            [str(self.python), str(self.peers / "web_server.py"), "handler.asgi:app"],
-            self.package,
-            {**variant.environment, "PYTHONPATH": path},
-            is_web_server=True,
-        )
+        environment = {**self._keyed, "PYTHONPATH": path}
+        return Variant("ours under uvicorn", command, self.package, environment, is_web_server=True)
 
     def floor(self) -> Variant:
         """No host, only what every host does: see bench/peers/floor.py."""
@@ -189,7 +184,7 @@ NODE_CLIENT = "aws-lambda-ric@3.3.0"
 
 
 def node() -> Variant | str:
-    """Node's runtime client with a plain stream; or why it is not here. npm builds the client from
+    """Node's runtime client with a plain stream; or why there is none. npm builds the client from
     source, in minutes, which needs autoconf, cmake, a C++ compiler and Node's headers."""
     folder = BUILD / "bench" / "node"
     client = folder / "node_modules" / "aws-lambda-ric"
@@ -199,7 +194,7 @@ def node() -> Variant | str:
         folder.mkdir(parents=True, exist_ok=True)
         install = ["npm", "install", "--silent", "--prefix", str(folder), NODE_CLIENT]
         if subprocess.run(install, stdout=sys.stderr).returncode:
-            return f"{NODE_CLIENT} does not build on this machine"
+            return f"{NODE_CLIENT} can't be built on this machine"
     shutil.copy(PEERS / "node_bot.mjs", folder)
     command = ["node", str(client / "bin" / "index.mjs"), "node_bot.handler"]
     return Variant("Node", command, folder, {**LAMBDA, "PATH": os.environ["PATH"]})

@@ -1,4 +1,4 @@
-"""What a command is told: its options, each with the variable of `make` that it comes from."""
+"""A command's options, each with the variable of `make` that it comes from."""
 
 import argparse
 import shlex

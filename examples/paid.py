@@ -1,6 +1,6 @@
 """A bot that charges for its work: `authorize_cost` before it, `capture_cost` after it.
 
-A user who cannot pay gets Poe's own notice: fastapi_poe makes it of the error that
+A user who cannot pay gets Poe's own notice: fastapi_poe creates it from the error that
 `authorize_cost` raises. Amounts are in thousandths of a US cent.
 """
 

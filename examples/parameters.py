@@ -1,4 +1,4 @@
-"""Parameter controls: what the user chooses beside the message comes in its `parameters`."""
+"""Parameter controls: what the user chooses next to the message arrives in its `parameters`."""
 
 from collections.abc import AsyncIterable
 

@@ -1,7 +1,7 @@
 """Several bots from one deployment: each on a path of its own, with the key that Poe gave it.
 
 The keys are further members of the secret: `make set-secret NAME=ECHO_ACCESS_KEY`. `make run`
-makes them itself and prints where each bot is: `make chat URL=http://127.0.0.1:9000/echo`.
+creates them itself and prints each bot's URL: `make chat URL=http://127.0.0.1:9000/echo`.
 """
 
 import os

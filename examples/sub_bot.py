@@ -2,7 +2,7 @@
 
 `server_bot_dependencies` declares how often it is called for one message of a user. Poe refuses
 every call beyond that ("… called on bot that has 0 or undefined call count in settings"), and so
-does `make run`, which says what to write instead.
+does `make run`, which prints what to declare.
 """
 
 from collections.abc import AsyncIterable

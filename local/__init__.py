@@ -1,1 +1,1 @@
-"""Everything of the bot's world on one's own machine: a local Lambda and a stand-in for Poe."""
+"""Lambda and AWS on this machine."""

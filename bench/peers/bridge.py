@@ -1,7 +1,7 @@
 """A small proxy between the Runtime API and a web server: the shape of AWS's Lambda Web Adapter.
 
 Sockets of the standard library and nothing else, so that what is measured is the shape. (The real
-one is compiled, and costs less.) It starts uvicorn as a child, as the adapter is started beside it.
+one is compiled, and costs less.) It starts uvicorn, where the adapter is started next to it.
 """
 
 import json

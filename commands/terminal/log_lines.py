@@ -37,7 +37,7 @@ class LogPrinter:
 
     @contextmanager
     def without_failed_starts(self) -> Iterator[None]:
-        """For a start whose failure is told in another way."""
+        """For a start whose failure is reported in another way."""
         self._shows_failed_starts = False
         try:
             yield

@@ -38,7 +38,7 @@ class Deployed:
     def config(self, folder: Path, more: Mapping[str, str] | None = None) -> FunctionConfig:
         """For the package unpacked in `folder`, with the variables that the stack gave it.
 
-        `more` variables go ahead of those. LookupError where its Python is not here.
+        `more` variables take precedence. Raises LookupError where its Python isn't installed.
         """
         variables = dict(self.configuration["Environment"]["Variables"])
         wrapper = variables.pop(WRAPPER, None)

@@ -1,12 +1,12 @@
 """How much memory an environment's processes hold, and that it is no more than they may.
 
-Where a memory cgroup can be had, the kernel keeps the limit. Elsewhere it is kept by looking,
+Where a memory cgroup is available, the kernel enforces the limit. Elsewhere memory is sampled
 several times a second, which works without privileges and on macOS too. The price: a process can
-pass its limit for some hundredths of a second, or fill it faster than anybody looks. RLIMIT_AS
+exceed its limit for some hundredths of a second, or between two samples. RLIMIT_AS
 would count address space, of which Python and its libraries reserve far more than they use.
 
-Max Memory Used comes from looking either way: a cgroup's own peak has the page cache in it, with
-the package's files for whoever read them first.
+Max Memory Used is sampled either way: a cgroup's own peak contains the page cache, with the
+package's files for the environment that read them first.
 """
 
 import asyncio

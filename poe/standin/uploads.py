@@ -1,4 +1,4 @@
-"""Files that travel with a message: those that a bot uploads, and those that a user attaches."""
+"""Files that belong to a message: those that a bot uploads, and those that a user attaches."""
 
 import mimetypes
 import secrets
