@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import picture, results
-from bench.measure import ROUNDS, Figure, cold, compare, crowd, warm
+from bench.measure import ROUNDS, Figure, cold, compare, concurrent, warm
 from bench.results import Report, Row
 from bench.variants import Variants, built, node, zip_size
 
@@ -113,9 +113,9 @@ def _row(what: str, found: Figures, least: Figures, measure: str, target: float)
 
 
 def _other_rows(variants: Variants, rounds: int) -> Iterator[Row]:
-    reference = partial(crowd, variants.uvicorn(), 64, EVENTS)
+    reference = partial(concurrent, variants.uvicorn(), 64, EVENTS)
     found, least = (
-        compare(partial(crowd, each, 64, EVENTS), reference, rounds)
+        compare(partial(concurrent, each, 64, EVENTS), reference, rounds)
         for each in (variants.ours_under_uvicorn(), variants.floor_under_uvicorn())
     )
     what = "64 conversations at once, `handler.asgi:app` under uvicorn, CPU"

@@ -152,14 +152,14 @@ class Process:
     def _message(self) -> tuple[socket.socket, http.Message]:
         """The next message, on whichever connection it comes, and that connection."""
         while True:
-            speaking = self._next_to_speak()
+            sending = self._next_readable()
             try:
-                return speaking, http.receive(speaking)
+                return sending, http.receive(sending)
             except ConnectionError:
-                self._connections.remove(speaking)
-                speaking.close()
+                self._connections.remove(sending)
+                sending.close()
 
-    def _next_to_speak(self) -> socket.socket:
+    def _next_readable(self) -> socket.socket:
         readable, _, _ = select.select([*self._connections, self._listener], [], [], http.TIMEOUT)
         if not readable:
             raise TimeoutError(f"{self._variant.name} sends nothing")

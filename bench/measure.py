@@ -86,7 +86,7 @@ def warm(variant: Variant, question: str, asks: int) -> Sample:
         }
 
 
-def crowd(variant: Variant, conversations: int, question: str) -> Sample:
+def concurrent(variant: Variant, conversations: int, question: str) -> Sample:
     """CPU seconds of a web server for that many conversations at once."""
     with Process(variant) as process:
         for _ in range(WARM_UP):

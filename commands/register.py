@@ -108,12 +108,12 @@ class Poe:
         try:
             answer = httpx.post(address, json=settings, timeout=POE_SECONDS)
         except httpx.HTTPError as error:
-            raise UserError(f"Poe can't be reached: {self.discreet(str(error))}") from None
+            raise UserError(f"Poe can't be reached: {self.without_key(str(error))}") from None
         if answer.status_code != httpx.codes.OK:
-            said = f"status {answer.status_code}: {self.discreet(answer.text)}"
+            said = f"status {answer.status_code}: {self.without_key(answer.text)}"
             raise UserError(f"Poe refused {action}, {said}\n{self._advice(action)}")
 
-    def discreet(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
         """`text` for one line of a terminal, without the key."""
         return one_line(text.replace(self._key, "<the key>"))
 

@@ -1,4 +1,4 @@
-"""Changes of a bot's folder, for what has to be built again after each."""
+"""Changes in a bot's folder that need a new package."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -67,9 +67,9 @@ class Changes:
             self._noted.set()
 
     def _filter(self, change: Change, path: str) -> bool:
-        return self.counts(Path(path))
+        return self.affect(Path(path))
 
-    def counts(self, file: Path) -> bool:
+    def affect(self, file: Path) -> bool:
         """Whether a change of `file` changes the package."""
         names_libraries = file.parent.resolve() == self._bot.path.resolve() and any(
             file.match(name) for name in REQUIREMENTS

@@ -3,7 +3,7 @@
 import os
 from typing import TextIO
 
-from commands.terminal.text import harmless
+from commands.terminal.text import without_controls
 from poe.client.turn import Event, Turn
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
@@ -59,12 +59,12 @@ class Screen:
         self._note(text, _DIM)
 
     def _note(self, text: str, colour: str) -> None:
-        shown = harmless(text)
+        shown = without_controls(text)
         line = f"{colour}{shown}{_PLAIN}" if self._colours else shown
         print(line, file=self._notes, flush=True)
 
     def _print(self, text: str) -> None:
-        shown = harmless(text)
+        shown = without_controls(text)
         print(shown, end="", file=self._out, flush=True)
         if shown:
             self._in_line = not shown.endswith("\n")

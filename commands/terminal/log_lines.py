@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from commands.terminal.text import harmless
+from commands.terminal.text import without_controls
 
 
 class LogPrinter:
@@ -20,20 +20,21 @@ class LogPrinter:
 
     def __call__(self, line: str, at: datetime | None = None) -> None:
         """`at`: when the line was written, in local time; now, if it comes at once."""
-        record = _json_object(line)
-        if line.startswith(_LAMBDAS_OWN):
-            text = _of_lambda(line)
-        elif str(record.get("type", "")).startswith("platform."):
-            text = _of_platform(record)
-        elif record.keys() >= _INVOCATION:
-            text = _invocation(record)
-        elif "message" in record:
-            text = self._message(record)
-        else:
-            self._say(harmless(line))
-            return
-        if text:
-            self._say(f"{at or datetime.now():%H:%M:%S}  {harmless(text)}")
+        try:
+            text = self._text(line)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            text = None  # a line of the bot's own, in nearly the same form
+        if text is None:
+            self._say(without_controls(line))
+        elif text:
+            self._say(f"{at or datetime.now():%H:%M:%S}  {without_controls(text)}")
 
     @contextmanager
     def without_failed_starts(self) -> Iterator[None]:
@@ -43,6 +44,19 @@ class LogPrinter:
             yield
         finally:
             self._shows_failed_starts = True
+
+    def _text(self, line: str) -> str | None:
+        """What to show of a line that has a known form, which may be nothing; None for others.
+
+        Raises various errors for a line that only begins like one."""
+        record = _json_object(line)
+        if line.startswith(_LAMBDAS_OWN):
+            return _of_lambda(line)
+        if str(record.get("type", "")).startswith("platform."):
+            return _of_platform(record)
+        if record.keys() >= _INVOCATION:
+            return _invocation(record)
+        return self._message(record) if "message" in record else None
 
     def _message(self, record: dict[str, Any]) -> str:
         if record.get("level") == "FATAL" and not self._shows_failed_starts:

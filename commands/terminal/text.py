@@ -1,9 +1,9 @@
-"""Text of others on somebody's terminal."""
+"""Text from others, made safe for a terminal."""
 
-# It may not move the cursor, colour or clear anything: no control character but tab and newline.
+# Such text must not move the cursor, colour or clear anything. Tab and newline stay.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
-def harmless(text: str) -> str:
+def without_controls(text: str) -> str:
     """`text` without control characters."""
     return text.translate(_CONTROLS)

@@ -1,7 +1,8 @@
 """A forward proxy on loopback: a few names lead to servers of ours, all others to themselves.
 
 It speaks what HTTP clients expect behind `HTTPS_PROXY`: CONNECT (RFC 9110, 9.3.6), and
-requests in absolute form for plain HTTP (RFC 9112, 3.2.2). It never looks into a tunnel.
+requests in absolute form for plain HTTP (RFC 9112, 3.2.2). It never reads
+what goes through a tunnel.
 """
 
 import asyncio
@@ -111,17 +112,17 @@ class ForwardProxy:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             opening = parse_opening(head)
-            await self._lead(opening, reader, writer)
+            await self._connect(opening, reader, writer)
         except BadRequest as error:
             await _refuse(writer, "400 Bad Request", str(error))
         except asyncio.LimitOverrunError:
             await _refuse(writer, "431 Request Header Fields Too Large", "the head is too long")
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # The client went away or never spoke: nobody is left to tell.
+            pass  # The client went away or sent nothing: there is nobody to answer.
         finally:
             writer.close()
 
-    async def _lead(
+    async def _connect(
         self, opening: Opening, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         address = self._inside.get(opening.authority, opening.address)

@@ -1,6 +1,6 @@
 """A stand-in for Poe on this machine, reached through an HTTPS proxy.
 
-fastapi_poe knows Poe by two names, api.poe.com and www.quora.com, and reaches them by httpx,
+fastapi_poe calls Poe at two names, api.poe.com and www.quora.com, through httpx,
 which honours HTTPS_PROXY and SSL_CERT_FILE. So a bot meets the stand-in by its environment
 alone (`PoeStandIn.environment`); every other host is reached directly.
 """
@@ -96,7 +96,7 @@ class PoeStandIn:
             tls = await asyncio.to_thread(_tls, self.ca_file)
             client = await asyncio.to_thread(httpx.AsyncClient, timeout=_QUERY_SECONDS)
             await stack.enter_async_context(client)
-            sockets, self._app = listener(0), _LateApp(partial(self._api, client))
+            sockets, self._app = listener(0), _LazyApp(partial(self._api, client))
             inside = {f"{host}:443": sockets.getsockname() for host in HOSTS}
             await stack.enter_async_context(served(self._app, sockets, tls))
             stack.push_async_callback(self._app.settled)
@@ -123,9 +123,9 @@ class PoeStandIn:
         ).app
 
 
-class _LateApp:
-    """An app that a thread creates, when it is told to `begin` or at its first call: importing
-    fastapi takes longer than all else in a start of the stand-in."""
+class _LazyApp:
+    """An app that a thread creates at `begin`, or at its first call: importing fastapi takes longer
+    than everything else in a start of the stand-in."""
 
     def __init__(self, create: Callable[[], ASGIApp]) -> None:
         self._create = create

@@ -145,6 +145,23 @@ def test_a_line_for_machines_becomes_one_for_people(
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '{"message": "m", "errorType": "E", "stackTrace": [1]}',
+        '{"message": "m", "errorType": "E", "stackTrace": null}',
+        '{"type": "platform.report", "record": 3}',
+        '{"type": "query", "outcome": 1, "cold_start": 1, "events": 1, "duration_ms": "?"}',
+        "REPORT RequestId: 1\tInit Duration: none",
+        "[" * 100_000,
+    ],
+)
+def test_a_bots_own_line_that_only_resembles_a_known_one_is_shown_as_it_is(line: str) -> None:
+    said: list[str] = []
+    LogPrinter(said.append)(line)
+    assert said == [line]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)]
 )
 def test_a_time_has_a_number_and_a_unit(text: str, expected: int) -> None:

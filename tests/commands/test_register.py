@@ -154,7 +154,7 @@ async def test_a_form_with_another_url_is_found_out(
 
 def test_an_answer_that_holds_the_key_is_shown_without_it() -> None:
     """Poe may say the address back, key and all."""
-    said = Poe(NAME, KEY, "").discreet(f"no such address: /bot/{KEY}/1.2")
+    said = Poe(NAME, KEY, "").without_key(f"no such address: /bot/{KEY}/1.2")
     assert said == "no such address: /bot/<the key>/1.2"
 
 

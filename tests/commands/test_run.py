@@ -243,7 +243,7 @@ async def test_a_change_during_a_build_causes_another(tmp_path):
 )
 def test_a_bot_is_reloaded_for_what_its_package_is_made_of(tmp_path, name, counts):
     folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "data/x": "", name: ""})
-    assert Changes(BotFolder.at(str(folder))).counts(folder / name) is counts
+    assert Changes(BotFolder.at(str(folder))).affect(folder / name) is counts
 
 
 @pytest.mark.anyio
