@@ -41,9 +41,9 @@ if __name__ == "__main__":
 
 def answer():
     words = open("data/wörds.txt", encoding="utf-8").read()
-    beside = Path(__file__).with_name("data").joinpath("wörds.txt").read_text("utf-8")
+    by_path = Path(__file__).with_name("data").joinpath("wörds.txt").read_text("utf-8")
     resource = files("events").joinpath("names.txt").read_text("utf-8")
-    assert words == beside == WORDS
+    assert words == by_path == WORDS
     assert os.getcwd() == sys.path[0] == os.path.dirname(__file__)
     return " ".join([app.NAME, log.NAME, package.NAME, EVENT, resource, words])
 """
@@ -103,7 +103,7 @@ async def test_a_bot_may_run_a_coroutine_at_import_under_every_entry(build_with_
 
 # uvicorn makes its loop after the import.
 @pytest.mark.parametrize("entry", ENTRIES[:2])
-async def test_a_task_that_is_made_at_import_runs_on_the_loop_that_serves(build_with_bot, entry):
+async def test_a_task_created_at_import_runs_on_the_loop_that_serves(build_with_bot, entry):
     made = 'LATER = asyncio.get_event_loop().create_task(load("later"))\nasyncio.run(load("now"))\n'
     answering = ANSWERING.replace("answer()", "await LATER")
     async with served_by(entry, build_with_bot(LOADING + made + answering)) as url:
@@ -131,7 +131,7 @@ def test_a_module_that_imports_bot_gets_the_bot_that_is_being_imported(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["bot/words.txt", "bot/words.py"])
-def test_a_folder_bot_that_is_no_package_does_not_hide_bot_py(tmp_path, folder):
+def test_a_folder_bot_that_is_not_a_package_does_not_hide_bot_py(tmp_path, folder):
     write_folder(tmp_path, {"bot.py": "", folder: ""})
     assert run(tmp_path, "import bot; print(json.dumps(bot is module))") is True
 

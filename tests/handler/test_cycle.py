@@ -102,7 +102,7 @@ async def test_a_compressed_event_stream_gets_no_comment():
     assert len(stream.writes) == 2
 
 
-async def test_an_empty_piece_is_no_chunk_since_that_would_end_the_body():
+async def test_an_empty_piece_is_not_written_since_an_empty_chunk_would_end_the_body():
     cycle, stream = cycle_of()
     await cycle.send(START)
     await cycle.send(body(b"", more=True))

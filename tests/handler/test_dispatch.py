@@ -82,7 +82,7 @@ async def test_the_secrets_members_are_in_the_environment_before_the_bot_is_aske
     assert (await post(app, query())).status_code == 200
 
 
-async def test_a_secret_that_cannot_be_read_is_no_reason_to_take_the_environments_key(bot_module):
+async def test_an_unreadable_secret_does_not_fall_back_to_the_environments_key(bot_module):
     bot_module.bot = Bot()
     with pytest.raises(RuntimeError, match="no network"):
         load({"POE_ACCESS_KEY": KEY}, Secret(RuntimeError("no network")))
@@ -95,7 +95,7 @@ async def test_a_secret_that_is_refused_is_named(bot_module, members):
         load({}, Secret(members))
 
 
-async def test_without_a_secret_the_environments_key_counts(bot_module):
+async def test_without_a_secret_the_environments_key_is_valid(bot_module):
     bot_module.bot = Bot()
     app = load({"POE_ACCESS_KEY": KEY}, None)
     assert (await post(app, query())).status_code == 200
@@ -144,7 +144,7 @@ async def test_several_bots_each_have_their_key_and_path(bot_module):
         (Bot("echo", KEY), "begin with a slash"),
     ],
 )
-async def test_what_is_no_bot_is_refused_with_the_cure(bot_module, bot, words):
+async def test_what_is_not_a_bot_is_refused_with_what_to_do(bot_module, bot, words):
     bot_module.bot = bot
     with pytest.raises(BadBot, match=words):
         load({"POE_ACCESS_KEY": KEY}, None)
@@ -212,18 +212,18 @@ async def test_an_unknown_role_is_ignored_not_refused(role):
 
 async def test_an_unknown_feedback_type_is_accepted_and_does_not_reach_the_bot():
     feedback = {"user_id": "u", "conversation_id": "c", "message_id": "m", "version": "1.2"}
-    told = []
+    received = []
 
     class Listening(Bot):
         async def on_feedback(self, feedback_request):
-            told.append(feedback_request.feedback_type)
+            received.append(feedback_request.feedback_type)
 
     app = App([Listening(access_key=KEY)])
     for kind in ("like", "applause"):
         document = {"type": "report_feedback", **feedback, "feedback_type": kind}
         response = await post(app, document)
         assert (response.status_code, response.json()) == (200, {})
-    assert told == ["like"]
+    assert received == ["like"]
 
 
 async def test_reports_reach_the_bot_with_what_is_unknown_left_out():
@@ -248,7 +248,7 @@ async def test_the_schemes_case_does_not_matter_to_any_request():
             assert response.status_code == 200
 
 
-async def test_a_key_that_was_changed_on_the_bot_counts_at_once():
+async def test_a_key_that_was_changed_on_the_bot_is_valid_at_once():
     bot = Bot(access_key=KEY)
     app = App([bot])
     assert (await post(app, query())).status_code == 200

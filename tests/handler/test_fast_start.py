@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.entries import query
 from tests.support.package import KEY, started
 from tests.support.runtime_api import function_url_event
 
@@ -35,18 +36,11 @@ class Bot(fp.PoeBot):
 
 bot = Bot()
 """
-QUERY = {
-    "type": "query",
-    "version": "1.2",
-    "query": [{"role": "user", "content": "hello"}],
-    "user_id": "u",
-    "conversation_id": "c",
-    "message_id": "m",
-}
 
 
 async def look(package, python, environment):
-    event = function_url_event(headers={"authorization": f"Bearer {KEY}"}, body=json.dumps(QUERY))
+    body = query("hello").model_dump_json()
+    event = function_url_event(headers={"authorization": f"Bearer {KEY}"}, body=body)
     async with started(package, python, {"POE_ACCESS_KEY": KEY, **environment}) as process:
         answer = await process.invoke(event)
     first = next(line for line in answer.body.split(b"\r\n") if line.startswith(b"data: "))

@@ -1,6 +1,7 @@
 """Whatever comes in: no 5xx but 501, no dead loop, no hang.
 
-500 cases here; `make test ARGS="tests/test_fuzz.py --hypothesis-profile=thorough"` runs 10,000.
+500 cases here, and 10,000 with
+`make test ARGS="tests/handler/test_fuzz.py --hypothesis-profile=thorough"`.
 """
 
 import asyncio

@@ -259,7 +259,7 @@ def test_invalid_utf_8_is_refused(body):
 
 
 @pytest.mark.parametrize("document", [[], [VALID[0]], "query", 7, None, True])
-def test_what_is_no_object_is_refused(document):
+def test_what_is_not_an_object_is_refused(document):
     assert seen(refusal_of(document)) == (400, "the body is not a JSON object")
 
 
@@ -463,7 +463,7 @@ def test_everything_at_once_leaves_the_rest():
     assert request == accept_query(expected, expected)
 
 
-def test_what_is_wrong_beside_what_is_ignored_is_refused():
+def test_what_is_wrong_next_to_what_is_ignored_is_refused():
     refusal = refusal_of(query(message(content_type="x"), message(content=7)))
     assert seen(refusal) == (400, "invalid request: query.1.content: string_type")
 

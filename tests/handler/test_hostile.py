@@ -81,7 +81,7 @@ async def test_an_answer_that_the_runtime_api_refuses_is_not_done(capsys):
     async with looping(hello) as double:
         double.status = 413
         await double.invoke(EVENT)
-        await asyncio.sleep(0.05)
+        await double.asked_for_the_next()
     [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert line["outcome"] == "runtime_error"
 
@@ -117,7 +117,7 @@ async def test_a_refusal_that_comes_before_the_end_is_named(caplog):
     assert "answered 413 to `response`" in caplog.text
 
 
-async def test_next_on_a_connection_that_was_closed_meanwhile_is_no_failure(caplog):
+async def test_next_on_a_connection_that_was_closed_meanwhile_does_not_fail(caplog):
     async with looping(hello) as double:
         double.close_after_next = True
         for _ in range(3):

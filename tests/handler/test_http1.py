@@ -1,4 +1,4 @@
-"""The Runtime API's replies, beside what h11 makes of the same bytes."""
+"""The Runtime API's replies, compared with what h11 makes of the same bytes."""
 
 import asyncio
 import os
@@ -136,7 +136,7 @@ def test_a_reply_that_is_cut_anywhere_is_a_lost_connection(whole):
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * LARGEST_HEAD,
     ],
 )
-def test_what_is_no_http_is_told_at_once(data):
+def test_what_is_not_http_is_refused_at_once(data):
     with pytest.raises(Malformed):
         reading(data, end=False)
 

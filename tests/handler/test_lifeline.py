@@ -103,7 +103,7 @@ async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
     assert asyncio.all_tasks() == before
 
 
-async def test_poes_limit_counts_where_lambdas_deadline_is_later(monkeypatch):
+async def test_poes_limit_ends_an_answer_where_lambdas_deadline_is_later(monkeypatch):
     class Context:
         def get_remaining_time_in_millis(self):
             return 900_000

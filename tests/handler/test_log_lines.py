@@ -262,7 +262,7 @@ def test_the_stack_of_an_endless_recursion_is_cut_at_its_outer_end():
 
 
 @pytest.mark.parametrize("exc_info", [True, (None, None, None), None])
-def test_no_error_is_no_error(written, exc_info):
+def test_a_record_without_an_error_has_no_error_type(written, exc_info):
     lines.configure("INFO")
     logging.getLogger("handler").error("hello", exc_info=exc_info)
     assert "errorType" not in written()[0]

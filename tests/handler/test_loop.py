@@ -301,7 +301,7 @@ async def test_sse_starlettes_responses_are_whole():
             assert not request.trailers
 
 
-async def test_an_app_without_a_lifespan_is_no_error():
+async def test_an_app_may_have_no_lifespan():
     async def app(scope, receive, send):
         raise AssertionError("only http")
 
@@ -309,7 +309,7 @@ async def test_an_app_without_a_lifespan_is_no_error():
         assert state == {}
 
 
-async def test_a_startup_that_fails_is_one():
+async def test_a_startup_that_fails_is_an_error():
     async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no database"})
@@ -336,7 +336,7 @@ async def test_a_runtime_api_that_breaks_off_midway_is_logged_and_the_loop_goes_
                 await asyncio.sleep(0.01)
             double._body = original
             assert await after_a_failure(double)
-            await asyncio.sleep(0.05)  # its line follows its answer
+            await double.asked_for_the_next()
     finally:
         logging.getLogger().handlers = []
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -351,7 +351,7 @@ async def test_each_invocation_writes_one_line_with_its_request_id(capsys):
     async with looping(hello) as double:
         await double.invoke(EVENT)
         await double.invoke(EVENT)
-        await asyncio.sleep(0.05)
+        await double.asked_for_the_next()
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["cold_start"] for line in written] == [True, False]
     assert all(line["outcome"] == "done" and line["level"] == "INFO" for line in written)
@@ -370,7 +370,7 @@ async def test_an_invocations_line_says_what_the_app_put_into_its_record(capsys)
     async with looping(app) as double:
         await double.invoke(EVENT)
         await double.invoke(function_url_event(path="/other"))
-        await asyncio.sleep(0.05)
+        await double.asked_for_the_next()
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["outcome"] for line in written] == ["refused", "done"]
     assert all(line["type"] == "settings" for line in written)

@@ -12,6 +12,7 @@ import pytest
 from fastapi_poe.client import BotError, BotErrorNoRetry
 
 from local.aws_lambda.service import FunctionConfig, LocalLambda
+from tests.support.entries import query
 from tests.support.package import KEY, started
 from tests.support.runtime_api import function_url_event
 
@@ -71,17 +72,6 @@ async def bot_url(echo_package, runtime_python):
         yield function.url
 
 
-def query(word):
-    return fp.QueryRequest(
-        version="1.2",
-        type="query",
-        query=[fp.ProtocolMessage(role="user", content=word)],
-        user_id="u",
-        conversation_id="c",
-        message_id="m",
-    )
-
-
 async def ask(url, word):
     """(text, seconds since the epoch of its arrival) for each message."""
     messages = fp.stream_request(query(word), "", KEY, base_url=url, num_tries=1)
@@ -97,7 +87,7 @@ async def test_each_message_reaches_the_client_before_the_next_is_made(bot_url):
         assert arrival < next_made
 
 
-async def test_the_client_hears_something_at_once_while_the_bot_still_thinks(bot_url):
+async def test_the_client_gets_a_first_byte_while_the_bot_still_thinks(bot_url):
     await ask(bot_url, "warm")
     body = json.dumps(query("think").model_dump())
     async with (

@@ -1,4 +1,4 @@
-"""A new key counts without a redeploy, and wrong keys cannot make us ask often."""
+"""A new key is valid without a redeploy, and wrong keys can't make us ask often."""
 
 import asyncio
 
@@ -143,7 +143,7 @@ async def test_a_read_that_fails_for_a_known_reason_logs_it(bot_module, clock, c
     assert f"the secret {secret.arn}: AWS_REGION would change" in caplog.text
 
 
-async def test_a_failed_read_is_told_to_the_line_of_its_request(bot_module, clock):
+async def test_a_failed_read_is_in_the_line_of_its_request(bot_module, clock):
     app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
     secret.members = RuntimeError()
     clock.now += MAX_AGE

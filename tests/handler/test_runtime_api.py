@@ -287,7 +287,7 @@ async def test_any_form_of_a_202_in_any_pieces_is_an_acceptance(reply, caplog):
     server.close()
 
 
-async def test_nothing_is_told_behind_a_frame_that_is_only_half_out():
+async def test_nothing_is_written_after_a_frame_that_is_only_half_out():
     double = RuntimeAPIDouble()
     double.read_bodies.clear()
     async with double.serve() as address:

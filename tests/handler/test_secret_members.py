@@ -54,7 +54,7 @@ def test_white_space_around_the_key_is_stripped(white):
         "9" * 5000,
     ],
 )
-def test_a_secret_that_is_no_object_is_refused(text):
+def test_a_secret_that_is_not_an_object_is_refused(text):
     assert "is not a JSON object" in refusal_of(text)
 
 
@@ -153,7 +153,7 @@ def test_a_value_that_no_variable_can_hold_is_refused_by_name(value):
 
 
 @pytest.mark.parametrize("key", [None, 7, [VALUE]])
-def test_a_key_that_is_no_text_is_refused(key):
+def test_a_key_that_is_not_a_text_is_refused(key):
     assert f"the value of {KEY} is not a text" in refusal_of(json.dumps({KEY: key}))
 
 

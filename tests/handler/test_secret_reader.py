@@ -291,7 +291,7 @@ def test_a_missing_secret_names_its_arn_and_the_commands(moto):
     assert "`make deploy`, then `make set-key`" in text
 
 
-def test_a_secret_without_a_value_counts_as_missing(moto, secrets):
+def test_a_secret_without_a_value_is_reported_as_missing(moto, secrets):
     arn = secrets.create_secret(Name="without-value")["ARN"]
     assert "has no value yet" in refusal_of(arn, environ(moto))
 
@@ -302,7 +302,7 @@ def test_a_secret_that_is_being_deleted_is_said_to_be(moto, secrets):
     assert "is being deleted" in refusal_of(arn, environ(moto))
 
 
-def test_binary_data_is_no_text(moto, secrets):
+def test_binary_data_is_not_a_text(moto, secrets):
     arn = secrets.create_secret(Name="binary", SecretBinary=b"k" * 32)["ARN"]
     assert "has no text: run `make set-key`" in refusal_of(arn, environ(moto))
 

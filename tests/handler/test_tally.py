@@ -27,7 +27,7 @@ def test_characters_are_those_of_the_text_however_it_is_escaped(text, kind, asci
 @pytest.mark.parametrize(
     "data", [None, 7, "", "x", "{", "\\", "[]", '{"text": 1}\\', '{"t": "a\\n"}', "[\\" * 9999]
 )
-def test_data_that_is_no_text_of_poes_has_no_characters(data):
+def test_data_that_is_not_a_text_of_poes_has_no_characters(data):
     found = counted(ServerSentEvent(data, event="text"))
     assert (found.events, found.characters) == (1, 0)
 

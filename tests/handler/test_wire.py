@@ -101,12 +101,12 @@ def test_events_from_elsewhere_are_told_apart(event):
 
 
 @pytest.mark.parametrize("event", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_an_event_that_is_no_json_is_told_apart(event):
+def test_an_event_that_is_not_json_is_told_apart(event):
     with pytest.raises(NotAFunctionURLEvent, match="not JSON"):
         wire.parse_event(event)
 
 
-def test_nulls_where_text_belongs_are_mended():
+def test_nulls_are_read_as_empty_text():
     event = {**function_url_event(), "headers": None, "rawQueryString": None}
     parsed = wire.parse_event(json.dumps(event).encode())
     assert (parsed["headers"], parsed["rawQueryString"]) == ({}, "")

@@ -35,7 +35,7 @@ def test_without_a_word_it_is_the_checkouts_own(monkeypatch: pytest.MonkeyPatch)
     assert BotFolder.at().path == ROOT / "bot"
 
 
-def test_a_relative_folder_counts_from_where_the_user_stands(
+def test_a_relative_folder_starts_where_the_user_is(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)

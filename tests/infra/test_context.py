@@ -29,7 +29,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_folder(tmp_path / "host", {"cdk.json": json.dumps(hosts)})
 
 
-def test_the_bots_own_file_counts_over_the_hosts_and_the_command_line_over_both(
+def test_the_bots_own_file_overrides_the_hosts_and_the_command_line_both(
     host: Path, tmp_path: Path
 ) -> None:
     bot = folder(tmp_path / "bot", '\ufeff{"context": {"timeout": 100, "memory": 2048}}')

@@ -28,13 +28,13 @@ def test_the_cdks_own_values_are_left_alone() -> None:
     assert Options.from_context(cdks) == Options.from_context({})
 
 
-def test_an_empty_value_is_no_choice() -> None:
+def test_an_empty_value_is_the_default() -> None:
     """`-c alarm_email=` takes back what cdk.json says."""
     assert Options.from_context({"alarm_email": ""}).alarm_email is None
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "cure"),
+    ("name", "value", "advice"),
     [
         ("stack", "my bot", "letters, digits and dashes, a letter first"),
         ("memory", "256", "512 to 10240 MB (with less, a start leaves too little of Poe's 5 s)"),
@@ -50,12 +50,12 @@ def test_an_empty_value_is_no_choice() -> None:
         ("bot_name", "my bot", "the bot's name on Poe"),
     ],
 )
-def test_an_invalid_value_is_named_with_what_to_use(name: str, value: object, cure: str) -> None:
+def test_an_invalid_value_is_named_with_what_to_use(name: str, value: object, advice: str) -> None:
     with pytest.raises(ContextError) as raised:
         Options.from_context({name: value})
     text = str(raised.value)
     assert text.startswith(f"{name}={value} is invalid: use ")
-    assert cure in text
+    assert advice in text
     assert "\n" not in text
 
 

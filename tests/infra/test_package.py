@@ -279,7 +279,7 @@ def test_swapping_folders_from_many_threads_at_once_leaves_one_whole_folder(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_folder_that_another_process_made_meanwhile_stays_where_asked(tmp_path: Path) -> None:
+def test_a_folder_that_another_process_created_meanwhile_stays_where_asked(tmp_path: Path) -> None:
     with made_aside(tmp_path / "folder", replace=False), made_aside(tmp_path / "folder") as first:
         (first / "file").touch()
     assert (tmp_path / "folder/file").exists()

@@ -150,7 +150,7 @@ def test_no_statement_has_a_wildcard_for_a_resource(full: Synthesized) -> None:
     assert not [each for each in full.statements() if "*" in str(each["Resource"])]
 
 
-def test_the_log_group_keeps_what_it_is_told_to_and_goes_with_the_stack(stack: Stacks) -> None:
+def test_the_log_group_has_the_chosen_retention_and_goes_with_the_stack(stack: Stacks) -> None:
     made = stack(log_retention_days=7)
     group = made.resource(made.id_of("AWS::Logs::LogGroup"))
     assert group["Properties"] == {"RetentionInDays": 7}

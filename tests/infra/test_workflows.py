@@ -42,7 +42,7 @@ def test_there_are_three() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_every_action_is_pinned_by_its_commit_with_the_version_beside_it(file: Path) -> None:
+def test_every_action_is_pinned_by_its_commit_with_the_version_next_to_it(file: Path) -> None:
     lines = [line.strip() for line in file.read_text().splitlines() if "uses:" in line]
     assert len(lines) == sum("uses" in step for step in steps(file.name)) > 0
     for line in lines:

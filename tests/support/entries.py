@@ -78,9 +78,9 @@ async def _by_uvicorn(package: Path) -> AsyncIterator[str]:
         await process.communicate()
 
 
-async def ask(url: str, text: str) -> str:
-    """What the bot at `url` answers to Poe."""
-    query = fp.QueryRequest(
+def query(text: str) -> fp.QueryRequest:
+    """A user's first message."""
+    return fp.QueryRequest(
         version="1.2",
         type="query",
         query=[fp.ProtocolMessage(role="user", content=text)],
@@ -88,5 +88,9 @@ async def ask(url: str, text: str) -> str:
         conversation_id="c",
         message_id="m",
     )
-    messages = fp.stream_request(query, "", KEY, base_url=url, num_tries=1)
+
+
+async def ask(url: str, text: str) -> str:
+    """What the bot at `url` answers to Poe."""
+    messages = fp.stream_request(query(text), "", KEY, base_url=url, num_tries=1)
     return "".join([message.text async for message in messages])

@@ -66,6 +66,12 @@ class RuntimeAPIDouble:
         self._events.put_nowait(event if isinstance(event, bytes) else json.dumps(event).encode())
         return await asyncio.wait_for(self._answered.get(), 20)
 
+    async def asked_for_the_next(self) -> None:
+        """Wait until the runtime is done with the last invocation, its line included. For streamed
+        answers: each ends its connection, so that `next` is asked on another one."""
+        while self.polls <= len(self.requests):
+            await asyncio.sleep(0.001)
+
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0)

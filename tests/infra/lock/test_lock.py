@@ -137,7 +137,7 @@ def test_an_unchanged_lock_is_read_without_uv_and_without_a_word(
     ],
     ids=["requirements", "included file", "constraints", "host's pins", "host's metadata"],
 )
-def test_a_lock_is_made_again_when_what_it_is_made_from_changed(
+def test_a_lock_is_written_again_when_its_inputs_changed(
     project: Project, change: Callable[[Project], object]
 ) -> None:
     write_folder(project.bot.path, {"base.txt": "words\n", "limits.txt": "words<2\n"})
@@ -247,7 +247,9 @@ def test_a_lock_with_bytes_that_are_not_utf_8_is_installed_by_its_entries(
     ).exists()
 
 
-def test_a_lock_in_the_middle_of_a_merge_is_made_again_with_its_versions(project: Project) -> None:
+def test_a_lock_in_the_middle_of_a_merge_is_written_again_and_keeps_versions(
+    project: Project,
+) -> None:
     project.requires("words", "click")
     file = project.lock().file
     file.write_text(f"{file.read_text()}<<<<<<< ours\nwords==9\n=======\n>>>>>>> theirs\n")

@@ -167,7 +167,7 @@ def test_a_folder_may_require_nothing(tmp_path: Path, files: dict[str, str]) -> 
     assert read_requirements(tmp_path) is None
 
 
-def test_without_requirements_txt_the_projects_dependencies_count(tmp_path: Path) -> None:
+def test_without_requirements_txt_the_projects_dependencies_are_read(tmp_path: Path) -> None:
     project = {"pyproject.toml": '[project]\nname = "bot"\ndependencies = ["openai>=3"]\n'}
     write_folder(tmp_path, project)
     assert lines(tmp_path) == ("openai>=3",)
