@@ -184,7 +184,7 @@ def _parse_head(head: bytes) -> tuple[int, int, dict[str, str]]:
 
 
 def _length(value: str) -> int:
-    if not (value.isascii() and value.isdecimal()):
+    if not re.fullmatch("[0-9]{1,15}", value):
         raise Malformed("an answer's Content-Length isn't a number")
     return int(value)
 

@@ -56,8 +56,8 @@ def build(
         build(BotFolder.at("../my-bot"), Target.on_lambda(), Path("build/package"))
     """
     try:
-        shipped = bot.shipped()
         libraries = install_libraries(locked(bot, host=host), target, cache)
+        shipped = bot.shipped()  # now: a lock can take long enough for edits
         for taken in ("handler", "bot"):
             if (libraries / taken).exists():
                 raise PackageError(

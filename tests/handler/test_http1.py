@@ -129,6 +129,7 @@ def test_a_reply_that_is_cut_anywhere_is_a_lost_connection(whole):
         b"HTTP/1.1 200 OK\r\nX: folded\r\n into two\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\nY: b\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\nabc" % (b"9" * 5000),
         b"HTTP/1.1 200 OK\r\nContent-Length: \xb3\r\n\r\nabc",
         CHUNKED.replace(b"3\r\n", b"+3\r\n"),
         CHUNKED.replace(b"3\r\n", b"\r\n"),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,19 @@ def test_installed_libraries_are_used_again_until_the_requirements_change(
             requirements.write("# changed\n")
         with pytest.raises(PackageError, match="/nowhere/uv"):
             build_small(sources, tmp_path / "package")
+
+
+def test_files_that_come_and_go_while_libraries_are_installed_end_no_build(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install_while_the_user_edits(*arguments: Any) -> Path:
+        (tmp_path / "bot/old.txt").rename(tmp_path / "bot/new.txt")
+        return install_libraries(*arguments)
+
+    write_folder(tmp_path / "bot", {"old.txt": ""})
+    monkeypatch.setattr(infra.package.build, "install_libraries", install_while_the_user_edits)
+    package = build_small(sources, tmp_path / "package")
+    assert {path.name for path in (package / "bot").glob("*.txt")} == {"new.txt"}
 
 
 def test_the_host_is_compiled_again_only_when_it_changed(sources: Path, tmp_path: Path) -> None:
