@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import httpx
+
 from commands.arguments import Parser, chosen_file, chosen_folder
 from commands.command import exit_with
 from commands.terminal.chat_screen import Screen
@@ -23,7 +25,7 @@ from poe.client.access import (
     checked_url,
     kept_key_file,
 )
-from poe.client.conversation import Conversation, NotAnswering, Refused
+from poe.client.conversation import LOOPBACK, Conversation, NotAnswering, Refused
 from poe.standin.uploads import served_files
 
 if TYPE_CHECKING:
@@ -51,7 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="make chat", description=__doc__)
     parser.add_argument("--url", default=DEFAULT_URL, help="the bot (default: %(default)s)")
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the access key")
     parser.add_argument("--raw", action="store_true", help="show events instead of text")
     parser.add_argument(
         "--attach", action="append", default=[], metavar="FILE", help="to the first message"
@@ -69,7 +70,7 @@ def _with_server_bot(
 ) -> int:
     url = checked_url(options.url)
     kept = kept_key_file(chosen_folder(options))
-    key, source = access_key(options.key_file, url, kept=kept)
+    key, source = access_key(url, kept=kept)
     try:
         attachments = stack.enter_context(served_files(_attached(options)))
     except OSError as error:
@@ -105,7 +106,9 @@ async def _introduction(conversation: Conversation, key_source: str) -> str:
     try:
         settings = await conversation.settings()
     except NotAnswering as error:
-        raise Unusable(f"{error}: start it with `make run`") from None
+        local = httpx.URL(conversation.url).host in LOOPBACK
+        remedy = "start it with `make run`" if local else "check the URL"
+        raise Unusable(f"{error}: {remedy}") from None
     except Refused as error:
         if error.status == UNAUTHORIZED:
             raise Unusable(

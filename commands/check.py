@@ -5,7 +5,6 @@ The bot is asked as Poe would ask it: a few questions and reports, which it take
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 
@@ -22,14 +21,13 @@ from poe.check.probe import QUESTION, Probe, Unreachable
 from poe.check.promises import PROMISES, Promise
 from poe.client.access import (
     DEFAULT_URL,
-    KEY_VARIABLE,
     Unusable,
     access_key,
     checked_key,
     checked_url,
     kept_key_file,
 )
-from poe.client.conversation import LOOPBACK, one_line
+from poe.client.conversation import one_line
 
 FUNCTION_URL = ".lambda-url."  # in the host of every Function URL
 
@@ -94,13 +92,10 @@ def key_for(url: str, options: argparse.Namespace) -> str:
     if FUNCTION_URL in host and (key := _key_of_stack(host, chosen_stack(options))):
         return key
     try:
-        if os.environ.get(KEY_VARIABLE) or host in LOOPBACK:
-            return access_key(url=url, kept=kept_key_file(chosen_folder(options)))[0]
+        return access_key(url, kept=kept_key_file(chosen_folder(options)))[0]
     except Unusable:
         if not sys.stdin.isatty():
             raise
-    if not sys.stdin.isatty():
-        raise Unusable(f"no access key for {host}: set {KEY_VARIABLE}")
     return checked_key(hidden(f"Access key of {host}: "), "the prompt")
 
 

@@ -35,32 +35,29 @@ def kept_key_file(bot: BotFolder) -> Path:
     return BUILD / "run" / "access-key" if bot.is_default else bot.output / "access-key"
 
 
-def access_key(
-    key_file: Path | None = None, url: str = DEFAULT_URL, *, kept: Path
-) -> tuple[str, str]:
-    """The bot's key and where it is from: the file that was asked for, else the environment,
-    else what `make run` says of the bot at `url`, else the file `kept`. Raises Unusable."""
-    key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
-    if not key_file and not key:
-        key, source = _key_of_run(httpx.URL(url))
-    if key_file or not key:
-        path = key_file or kept
-        try:
-            key, source = path.read_text(), str(path)
-        except OSError as error:
-            remedy = f"start the bot with `make run`, or set {KEY_VARIABLE}"
-            raise Unusable(
-                f"no access key in {os.path.relpath(path)} ({error.strerror}): {remedy}"
-            ) from None
-    return checked_key(key, source), source
+def access_key(url: str, *, kept: Path) -> tuple[str, str]:
+    """The key of the bot at `url`, and where it is from: the environment or, for a bot on this
+    machine alone, what `make run` has for that URL, else the file `kept`. Raises Unusable."""
+    if given := os.environ.get(KEY_VARIABLE):
+        return checked_key(given, KEY_VARIABLE), KEY_VARIABLE
+    address = httpx.URL(url)
+    if address.host not in LOOPBACK:  # no other host gets the key that is kept here
+        raise Unusable(f"no access key for {address.host}: set {KEY_VARIABLE}")
+    of_run = BUILD / "run" / str(address.port) / "access-keys.json"
+    if key := _key_of_run(of_run, address.path):
+        return key, str(of_run)
+    try:
+        return checked_key(kept.read_text(), str(kept)), str(kept)
+    except OSError as error:
+        remedy = f"start the bot with `make run`, or set {KEY_VARIABLE}"
+        raise Unusable(
+            f"no access key in {os.path.relpath(kept)} ({error.strerror}): {remedy}"
+        ) from None
 
 
-def _key_of_run(url: httpx.URL) -> tuple[str, str]:
-    """The key of a bot that a running `make run` serves at this URL, and its file; or nothing."""
-    file = BUILD / "run" / str(url.port) / "access-keys.json"
-    if url.host not in LOOPBACK or not file.exists():
-        return "", str(file)
-    return json.loads(file.read_text()).get(url.path, ""), str(file)
+def _key_of_run(file: Path, path: str) -> str:
+    """The key of the bot that a running `make run` serves on this path; empty without one."""
+    return str(json.loads(file.read_text()).get(path, "")) if file.exists() else ""
 
 
 def checked_key(key: str, source: str) -> str:

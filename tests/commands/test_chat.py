@@ -200,7 +200,14 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
     kept.parent.mkdir(parents=True)
     kept.write_text(KEY + "\n")
     assert chat("--url", url, said="hello").stdout == "1: hello []\n"
-    assert chat("--url", url, "--key-file", kept, said="hello").stdout == "1: hello []\n"
+
+
+def test_another_host_never_gets_the_key_that_make_run_keeps(chat: Chat, tmp_path: Path) -> None:
+    kept = tmp_path / "build" / "run" / "access-key"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(KEY + "\n")
+    run = chat("--url", "http://bot.invalid/", said="hello")
+    assert run.stderr == "error: no access key for bot.invalid: set POE_ACCESS_KEY\n"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +217,11 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
             ("--url", "http://127.0.0.1:1/"),
             {"POE_ACCESS_KEY": KEY},
             "error: nothing answers at http://127.0.0.1:1/: start it with `make run`",
+        ),
+        (
+            ("--url", "http://bot.invalid/"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: nothing answers at http://bot.invalid/: check the URL",
         ),
         (
             (),

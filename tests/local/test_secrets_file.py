@@ -10,7 +10,7 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from local.secrets_file import kept_key, misplaced, read_members, with_keys
 from poe.client import access
-from poe.client.access import access_key
+from poe.client.access import Unusable, access_key
 from poe.client.served_bot import DeclaredBot, declared_bots, keep_keys
 from tests.commands.test_run import Run, free_port
 from tests.support.bot_folder import write_folder
@@ -174,13 +174,15 @@ def test_a_chat_finds_the_key_of_the_bot_at_its_url(
     kept = tmp_path / "access-key"
     kept.write_text("d" * 32)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert access_key(url="http://127.0.0.1:9001/echo", kept=kept) == ("e" * 32, str(file))
-    assert access_key(url="http://localhost:9001", kept=kept) == ("k" * 32, str(file))
-    # Another port, another path, another machine: what is kept for the bot's folder.
-    for url in ("http://127.0.0.1:9000/", "http://127.0.0.1:9001/x", "http://example.com:9001/"):
-        assert access_key(url=url, kept=kept)[0] == "d" * 32
+    assert access_key("http://127.0.0.1:9001/echo", kept=kept) == ("e" * 32, str(file))
+    assert access_key("http://localhost:9001", kept=kept) == ("k" * 32, str(file))
+    # Another port, another path: what is kept for the bot's folder. Another host gets neither.
+    for url in ("http://127.0.0.1:9000/", "http://127.0.0.1:9001/x"):
+        assert access_key(url, kept=kept)[0] == "d" * 32
+    with pytest.raises(Unusable, match="no access key for example.com: set POE_ACCESS_KEY"):
+        access_key("http://example.com:9001/", kept=kept)
     monkeypatch.setenv("POE_ACCESS_KEY", "s" * 32)
-    assert access_key(url="http://127.0.0.1:9001/echo", kept=kept) == ("s" * 32, "POE_ACCESS_KEY")
+    assert access_key("http://127.0.0.1:9001/echo", kept=kept) == ("s" * 32, "POE_ACCESS_KEY")
 
 
 def test_a_bot_that_misses_a_member_says_where_to_put_it_and_then_finds_it(
