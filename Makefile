@@ -77,12 +77,12 @@ package: venv-run  ## build what goes to Lambda, in build/ [BOT_FILE=examples/x.
 
 .PHONY: set-key
 set-key: venv-run  ## store the access key from Poe's form in the stack's secret [STACK=Name]
-	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(RESET),--reset)
+	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-key $(ITS_STACK) $(if $(filter-out no 0 false,$(RESET)),--reset)
 
 .PHONY: set-secret
 set-secret: venv-run  ## store another member of the secret: NAME=OPENAI_API_KEY [REMOVE=yes STACK=Name]
 	@exec $(PYTHON_IN_VENV) -m commands.set_secret set-secret $(ITS_STACK) \
-		$(call option,name,NAME) $(if $(REMOVE),--remove)
+		$(call option,name,NAME) $(if $(filter-out no 0 false,$(REMOVE)),--remove)
 
 .PHONY: register
 register: venv-run  ## push the deployed bot's settings to Poe: BOT=<its name on Poe> [URL_PATH=/echo STACK=Name]
@@ -115,7 +115,7 @@ destroy: venv-node  ## remove the deployed stack, after asking [STACK=Name YES=y
 
 .PHONY: bench
 bench: venv  ## measure it against other ways to host a bot; takes minutes [ROUNDS=9]
-	@exec $(PYTHON_IN_VENV) -m bench $(if $(ROUNDS),--rounds '$(ROUNDS)')
+	@exec $(PYTHON_IN_VENV) -m bench $(call option,rounds,ROUNDS)
 
 .PHONY: clean
 clean:  ## remove all that was built or installed here, and the key of `make run`

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_folder()
     parser.add_stack()
     options = parser.parse_args(arguments)
-    begin = time.time() - seconds(options.since)
+    begin = max(0.0, time.time() - seconds(options.since))
     follow(outputs(chosen_stack(options)).log_group, begin)
 
 

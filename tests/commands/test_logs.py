@@ -83,12 +83,13 @@ def test_the_log_is_followed_until_ctrl_c(deployed: Stack) -> None:
     assert len(said.splitlines()) == 1 + bool("the end of the line with ^C")
 
 
-def test_a_reader_that_leaves_ends_it_quietly(deployed: Stack) -> None:
+@pytest.mark.parametrize("since", ["10m", "999999d"])
+def test_a_reader_that_leaves_ends_it_quietly(deployed: Stack, since: str) -> None:
     write(deployed, "one", "two")
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        command(MODULE, "--stack", deployed.name),
+        command(MODULE, "--stack", deployed.name, "--since", since),
         cwd=ROOT,
         env=environment(deployed.environment),
         stdout=writer,

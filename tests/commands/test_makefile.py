@@ -63,6 +63,7 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             ["set-key", "STACK=Other", "RESET=yes"],
             ".venv/bin/python -m commands.set_secret set-key --stack='Other' --reset",
         ),
+        (["set-key", "RESET=no"], ".venv/bin/python -m commands.set_secret set-key"),
         (
             ["set-secret", "NAME=A_KEY", "REMOVE=yes"],
             ".venv/bin/python -m commands.set_secret set-secret --name='A_KEY' --remove",
