@@ -60,6 +60,8 @@ class Answer:
                         yield event
         except httpx.TransportError:
             self._builder.broken.append("the connection broke before the answer's end")
+        except httpx.DecodingError:
+            self._builder.broken.append("the answer can't be decompressed")
 
     async def _chunks(self, clock: Clock, started: float) -> AsyncGenerator[bytes, None]:
         """The body as it comes, until its end or the end of Poe's patience, which is noted."""

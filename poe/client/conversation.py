@@ -162,6 +162,8 @@ class Conversation:
                 return (await response.aread()).decode("utf-8", "replace")
         except TimeoutError:
             raise NotAnswering(f"{self.url} didn't answer within {seconds:g} s") from None
+        except httpx.RequestError as error:
+            raise NotAnswering(f"{self.url} gave no HTTP answer") from error
 
     async def _open(self, body: Mapping[str, Any]) -> httpx.Response:
         """Send one request; the response with its head read and its body still to come."""

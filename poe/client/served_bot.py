@@ -37,7 +37,7 @@ def declared_bots(file: Path) -> list[DeclaredBot]:
     access_key=os.environ["ECHO_ACCESS_KEY"])` each; one on the path / for what is written in
     another way."""
     try:
-        statements = ast.parse(file.read_text()).body
+        statements = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return [DeclaredBot()]  # the start says what is wrong with it
     assigned = dict(pair for statement in statements for pair in _assigned(statement))

@@ -45,7 +45,7 @@ class Event:
         """The data as a JSON object; None if it isn't one."""
         try:
             parsed = json.loads(self.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return parsed if isinstance(parsed, dict) else None
 

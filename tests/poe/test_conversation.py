@@ -320,6 +320,31 @@ async def test_a_cut_answer_is_told_from_a_whole_one() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        HEAD.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection") + b"no",
+    ],
+)
+async def test_what_is_no_http_answer_is_reported_as_one_fault(reply: bytes) -> None:
+    turn = await turn_of(reply)
+    assert len(turn.broken) == 1
+    async with scripted(reply) as url, Conversation(url, KEY) as conversation:
+        with pytest.raises(NotAnswering, match="gave no HTTP answer"):
+            await conversation.settings()
+
+
+@pytest.mark.anyio
+async def test_settings_nested_too_deeply_are_refused() -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    async with scripted(head + b"[" * 100_000) as url, Conversation(url, KEY) as conversation:
+        with pytest.raises(Refused, match="aren't a JSON object"):
+            await conversation.settings()
+
+
+@pytest.mark.anyio
 async def test_a_raw_proxy_response_is_no_event_stream() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
     turn = await turn_of(head + json.dumps({"statusCode": 200, "body": ""}).encode())
