@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.entries import query
 from tests.support.package import KEY, started
 from tests.support.runtime_api import closed_address, function_url_event
 
@@ -132,15 +133,8 @@ async def test_the_key_is_read_from_secrets_manager(build_with_bot, runtime_pyth
     from local.secrets_manager import secret
 
     members = {"POE_ACCESS_KEY": f"  {KEY}\n", "OTHER": "x"}
-    body = {
-        "type": "query",
-        "version": "1.2",
-        "query": [{"role": "user", "content": "hi"}],
-        "user_id": "u",
-        "conversation_id": "c",
-        "message_id": "m",
-    }
-    event = function_url_event(headers={"authorization": f"Bearer {KEY}"}, body=json.dumps(body))
+    body = query("hi").model_dump_json()
+    event = function_url_event(headers={"authorization": f"Bearer {KEY}"}, body=body)
     async with secret(members) as held:
         package = build_with_bot(ECHO + "\nimport os; os.environ['OTHER']")
         async with started(package, runtime_python, held.environment) as process:

@@ -14,6 +14,8 @@ from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
 from tests.support.bot_folder import remove_output, write_folder
 
+pytestmark = pytest.mark.node
+
 EXTENSION = """
 from __future__ import annotations
 from dataclasses import dataclass

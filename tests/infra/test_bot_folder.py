@@ -32,7 +32,7 @@ def shipped(folder: Path) -> list[str]:
 
 def test_without_a_word_it_is_the_checkouts_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert BotFolder.at().path == ROOT / "bot"
+    assert BotFolder.without_bot().path == ROOT / "bot"
 
 
 def test_a_relative_folder_starts_where_the_user_is(

@@ -92,8 +92,8 @@ def test_a_folder_deploys_as_a_stack_named_after_it(name: str, stack: str, tmp_p
 
 
 def test_the_checkouts_own_folder_deploys_as_poebot() -> None:
-    assert stack_name(BotFolder.at("bot")) == "PoeBot"
-    assert stack_name(BotFolder.at()) == "PoeBot"
+    assert stack_name(BotFolder.without_bot(str(ROOT / "bot"))) == "PoeBot"
+    assert stack_name(BotFolder.without_bot()) == "PoeBot"
 
 
 @pytest.mark.parametrize("name", ["機器人", "機器人-bot", "2nd-bot", "---", "poe-bot", "b" * 200])

@@ -5,7 +5,7 @@ import base64
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,6 +178,3 @@ def function_url_event(
         **({} if body is None else {"body": body}),
         **more,
     }
-
-
-Program = Callable[[Any, Any, Any], Any]

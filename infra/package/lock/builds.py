@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.package.lock.file import OLDEST_PYTHON, entries, is_git, options, versions
-from infra.package.lock.resolution import explained, is_unreachable, telling_lines
+from infra.package.lock.resolution import explained, is_unreachable, relevant_lines
 from infra.package.target import PackageError, Target, configured_python, this_architecture
 from infra.toolchain.uv import environment_for_builds, find_uv, install_command
 
@@ -130,7 +130,7 @@ def _in_short(stderr: str) -> str:
     if _COMPILED in stderr:
         return "it has compiled parts"
     hint = _HINT.search(stderr)
-    said = hint[1].rstrip(".") if hint else telling_lines(stderr)[-1]
+    said = hint[1].rstrip(".") if hint else relevant_lines(stderr)[-1]
     return f"building it fails ({said})"
 
 

@@ -100,7 +100,7 @@ def explained(what: str, stderr: str) -> PackageError:
         place = server[1] if server else "the index of packages"
         return Unreachable(f"{what} can't be locked without a network: {place} can't be reached")
     advice = next(advice for words, advice in _ADVICE.items() if words in stderr)
-    details = "\n".join(f"  {line}" for line in telling_lines(stderr)[:_MOST_LINES])
+    details = "\n".join(f"  {line}" for line in relevant_lines(stderr)[:_MOST_LINES])
     return PackageError(f"{what} can't be locked. {advice} uv reports:\n{details}")
 
 
@@ -108,7 +108,7 @@ def is_unreachable(stderr: str) -> bool:
     return bool(_UNREACHABLE.search(stderr))
 
 
-def telling_lines(stderr: str) -> list[str]:
+def relevant_lines(stderr: str) -> list[str]:
     """uv's words without their headings, and without lines that say nothing about the cause."""
     lines = [_HEADING.sub("", line.strip()) for line in stderr.splitlines()]
     return [line for line in lines if line and not _NOISE.match(line)]

@@ -28,8 +28,6 @@ name = "fastapi-poe"
 version = "{version}"
 requires-dist = ["starlette"]
 """
-# For Lambda's two processors.
-LINUX = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
 class Project:
