@@ -98,8 +98,8 @@ def _is_stray(root: Path, path: Path) -> bool:
 def _is_of_tools(folder: Path) -> bool:
     """Whether it is a virtual environment, or the host's checkout: each package would hold the
     ones that were built before."""
-    # isfile is False where the file may not be read.
-    return os.path.isfile(folder / "pyvenv.cfg") or folder.resolve() == ROOT
+    # Neither raises, not for what may not be read, nor for a link in a circle.
+    return os.path.isfile(folder / "pyvenv.cfg") or os.path.realpath(folder) == str(ROOT)
 
 
 def _is_the_secret(root: Path, path: Path) -> bool:
