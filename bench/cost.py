@@ -1,8 +1,8 @@
 """What a bot costs a month, from stated prices: `python -m bench.cost [--seconds 20 …]`.
 
 Every price and assumption below is an option; prices in USD, without free tiers. They are list
-prices for us-east-1, looked up in November 2026 on public pages; where it says "memory", nothing
-public was at hand. The README's section on cost shows this program's output.
+prices for us-east-1, looked up in November 2026 on public pages; where it says "memory", no
+public page was found. The README's section on cost shows this program's output.
 """
 
 import argparse

@@ -102,7 +102,7 @@ def _attached(options: argparse.Namespace) -> list[Path]:
 
 
 async def _introduction(conversation: Conversation, key_source: str) -> str:
-    """The bot's introduction. Poe asks for the settings too before anybody can talk to a bot."""
+    """The bot's introduction. Poe, too, asks for the settings before a user can talk to a bot."""
     try:
         settings = await conversation.settings()
     except NotAnswering as error:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     free_port(options.port, ANOTHER_PORT)
-    # What runs here is this machine's, whatever the context says of the real deployment.
+    # What runs here is built for this machine, whatever the context sets for the real AWS.
     here = {"arch": this_architecture(), "python": this_version()}
     deployment = Deployment.chosen(options).given_too(**here)
     stack = deployment.options.stack

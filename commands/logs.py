@@ -19,8 +19,8 @@ from infra.toolchain.errors import UserError
 SINCE = "10m"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-PAUSE = 2.0  # seconds between two looks
-# Lines of several environments arrive out of order: each look goes back this far.
+PAUSE = 2.0  # seconds between two reads
+# Lines of several environments arrive out of order: each read goes back this far.
 OVERLAP = 30_000  # milliseconds
 
 

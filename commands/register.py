@@ -1,7 +1,7 @@
 """`make register`: push the deployed bot's settings to Poe, and check the bot.
 
 The live URL is asked for its settings, and that reply is pushed: what is registered is what is
-deployed. Then Poe is told to fetch them itself, from the URL in its form, and the URL is checked.
+deployed. Then Poe is asked to fetch them itself, from the URL in its form, and the URL is checked.
 """
 
 import asyncio

@@ -74,15 +74,8 @@ async def _run(options: argparse.Namespace) -> None:
             asyncio.to_thread(runtime_python),
             stack.enter_async_context(poe),
         )
-        config = FunctionConfig(
-            package,
-            python,
-            environment=served.environment | poe.environment,
-            memory_mb=options.memory or DEFAULT_MEMORY,
-            cpu_share=options.memory is not None,
-        )
-        files = partial(file_client, poe)
-        page = ChatPage(bots, folder=packages.folder / "page", files=files, port=options.port + 1)
+        config = _config(options, package, python, served.environment | poe.environment)
+        page = _page(bots, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)
         lines = LogPrinter(print)
@@ -116,6 +109,22 @@ def _stand_in(bots: Sequence[ServedBot], folder: Path) -> PoeStandIn:
         folder=folder,
         on_line=print,
     )
+
+
+def _config(
+    options: argparse.Namespace, package: Path, python: Path, environment: dict[str, str]
+) -> FunctionConfig:
+    return FunctionConfig(
+        package,
+        python,
+        environment=environment,
+        memory_mb=options.memory or DEFAULT_MEMORY,
+        cpu_share=options.memory is not None,
+    )
+
+
+def _page(bots: Sequence[ServedBot], poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
+    return ChatPage(bots, folder=folder / "page", files=partial(file_client, poe), port=port)
 
 
 def _remedy(secrets: Path, name: str) -> str:

@@ -1,8 +1,8 @@
 """A model provider of your own: any API in OpenAI's form, with a key of your own.
 
-The key is a second member of the bot's secret, and a variable wherever the bot runs: here it comes
-from secrets.json (README, "Secrets"), on Lambda by `make set-secret NAME=OPENAI_API_KEY`.
-OPENAI_BASE_URL, if it is there too, chooses another provider, or a model on your own machine.
+The key is a second member of the bot's secret, and an environment variable when it runs. Locally it
+comes from secrets.json (README, "Secrets"), on Lambda from `make set-secret NAME=OPENAI_API_KEY`.
+OPENAI_BASE_URL, if it is set too, chooses another provider, or a model on your own machine.
 """
 
 import json

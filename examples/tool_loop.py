@@ -1,7 +1,7 @@
 """Function calling as a loop of your own, which remembers from one message to the next.
 
 Poe keeps the last `DataResponse` of an answer and sends it back as that message's `metadata`.
-Variables are no memory: another environment, which knows nothing, may serve the next message.
+Variables don't last: another environment may serve the next message.
 """
 
 import json

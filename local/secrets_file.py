@@ -85,9 +85,9 @@ def kept_key(file: Path, given: str | None) -> str:
 
 def with_keys(members: dict[str, str], key: str, names: Iterable[str]) -> dict[str, str]:
     """The members, with an access key for each of `names` that has none among them: the same from
-    run to run, made of the first bot's `key` without a way back to it."""
-    return {name: _made_of(key, name) for name in names} | members
+    run to run, derived one way from the first bot's `key`."""
+    return {name: _derived(key, name) for name in names} | members
 
 
-def _made_of(key: str, name: str) -> str:
+def _derived(key: str, name: str) -> str:
     return hmac.digest(key.encode(), name.encode(), hashlib.sha256).hex()[:KEY_LENGTH]

@@ -1,8 +1,8 @@
 """Secrets Manager on this machine: one secret, for the callers that have this run's credentials.
 
-Other users and web pages of this machine can reach loopback too: a request with another `Host`,
-with an `Origin`, or without a signature by credentials that were made at random for this run gets
-nothing. What the deployed function's role may not do is refused here as well.
+Other users of this machine, and web pages, can reach loopback too. So a request with another
+`Host`, with an `Origin`, or not signed with this run's random credentials is refused, and so is
+whatever the deployed function's role may not do.
 
 AWS, Secrets Manager API reference: GetSecretValue, "Common error types".
 """

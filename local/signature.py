@@ -84,7 +84,7 @@ class SignedRequest:
             raise _invalid("The request signature we calculated does not match the one provided")
 
     def _check_identity(self, key_id: str, credentials: Credentials) -> None:
-        """The same words for either, so that nobody learns which of them was right."""
+        """One error for both, so that a caller doesn't learn which of them was right."""
         known = hmac.compare_digest(key_id.encode(), credentials.access_key_id.encode())
         token = self.headers.get("x-amz-security-token", "")
         if not (known & hmac.compare_digest(token.encode(), credentials.session_token.encode())):

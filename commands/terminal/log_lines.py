@@ -22,15 +22,8 @@ class LogPrinter:
         """`at`: when the line was written, in local time; now, if it comes at once."""
         try:
             text = self._text(line)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ):
-            text = None  # a line of the bot's own, in nearly the same form
+        except _OF_ANOTHER_FORM:
+            text = None
         if text is None:
             self._say(without_controls(line))
         elif text:
@@ -69,6 +62,15 @@ class LogPrinter:
         return text
 
 
+# What a line of the bot's own raises that is nearly in a form that is known.
+_OF_ANOTHER_FORM = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 # What the line about an invocation has; a bot's own lines may have some of it.
 _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
 _BOT = "bot/"  # where the bot's own files lie in the package

@@ -18,7 +18,7 @@ def answer(question: str) -> str:
 
 
 def agrees(question: str) -> bool:
-    """Whether somebody says yes."""
+    """Whether the answer is yes; False without a terminal."""
     return answer(f"{question} [y/N] ").lower() in ("y", "yes")
 
 

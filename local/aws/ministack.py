@@ -78,28 +78,32 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
     # By this name, an S3 bucket is at <bucket>.localhost.
     made = MiniStack(f"http://localhost:{port}")
     log = folder / "ministack.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [python, "-P", STARTER],  # this folder has a module of the same name
-            env=made.environment(environment_for_tools())
-            | {
-                "BIND_HOST": HOST,
-                "GATEWAY_PORT": str(port),
-                "MINISTACK_ACCOUNT_ID": ACCOUNT,
-                "AUTH": str(auth).lower(),
-                "TMPDIR": str(folder),
-            },
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    variables = made.environment(environment_for_tools()) | {
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "AUTH": str(auth).lower(),
+        "TMPDIR": str(folder),
+    }
+    process = _started(python, variables, log)
     try:
         _wait_until_ready(process, port, log)
         yield made
     finally:
         _end(process)
+
+
+def _started(python: Path, variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [python, "-P", STARTER],  # this folder has a module of the same name
+            env=variables,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def installed() -> Path:

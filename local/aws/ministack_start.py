@@ -2,7 +2,7 @@
 
 What CloudFormation does (its template reference) and MiniStack 1.5.33 does not:
 - `Ref` of a secret is its ARN; MiniStack gives its name.
-- GenerateSecretString knows ExcludePunctuation; MiniStack puts punctuation into the key.
+- GenerateSecretString honours ExcludePunctuation; MiniStack ignores it.
 - A URL's FunctionArn ends with its alias (Lambda API reference, GetFunctionUrlConfig).
 
 And where policies are enforced: the CDK's bucket takes requests over TLS alone. What stays on

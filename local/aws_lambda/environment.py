@@ -97,7 +97,7 @@ class Environment:
         return self._report(invocation, outcome, duration_ms)
 
     async def stop(self) -> None:
-        """Kill the processes and take back all that the environment had."""
+        """Kill the processes and release what the environment holds."""
         self.kill()
         if self._watch is not None:
             self._watch.cancel()

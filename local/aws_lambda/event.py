@@ -78,7 +78,7 @@ def _headers(request: UrlRequest, trace_id: str) -> dict[str, str]:
         for name, value in request.headers
         if name not in _HOP_BY_HOP and name != "cookie"
     )
-    # The truth about this connection, unless a tunnel in front of it knows better.
+    # Those of this connection, unless a tunnel in front of it has set them.
     headers.setdefault("x-forwarded-for", request.source_ip)
     headers.setdefault("x-forwarded-port", str(request.port))
     headers.setdefault("x-forwarded-proto", "http")

@@ -61,7 +61,7 @@ class Responder(Protocol):
         """The stream is complete. Raises MalformedAnswer, having sent nothing."""
 
     async def fail(self, error: FunctionError) -> None:
-        """The invocation failed: say so, or cut what was begun. Ignored after the end."""
+        """The invocation failed: report it, or cut off what was begun. Ignored after the end."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class MemoryWatch:
-    """Looks after a process and its descendants, while `active` is set and `run` runs.
+    """Watches the memory of a process and its descendants, while `active` is set and `run` runs.
 
     pid       the process
     limit_mb  what all of them may hold together

@@ -158,7 +158,7 @@ async def calls_are_declared(probe: Probe) -> Finding:
     declared = probe.settings.get("server_bot_dependencies") or {}
     names = ", ".join(f"{name} × {count}" for name, count in sorted(declared.items()))
     if error:
-        # Poe knows nothing of the check's messages, so it refuses the calls that they lead to.
+        # Poe has never seen the check's messages, so it refuses the calls that they cause.
         return unproved(f"declared: {names or 'none'}; only a chat on Poe shows whether they work")
     return passed(names or "none are declared, none were needed")
 
@@ -185,7 +185,7 @@ async def reports_are_accepted(probe: Probe) -> Finding:
         "reaction": await probe.tell(lambda bot: bot.report_reaction(message, "heart")),
         "error": await probe.tell(lambda bot: bot.report_error("a report of `make check`", {})),
     }
-    # 501 is the protocol's word for "not for me".
+    # 501 is the protocol's reply to a type that a bot doesn't support.
     taken = (httpx.codes.OK, httpx.codes.NOT_IMPLEMENTED)
     figure = ", ".join(f"{name} {reply.status or reply.words}" for name, reply in replies.items())
     return _judge(all(reply.status in taken for reply in replies.values()), figure)

@@ -24,7 +24,7 @@ BURST = 0.005  # seconds
 # No user sees that an event waited for so long.
 UNSEEN = 0.25  # seconds
 
-LONGER = "ask for a longer answer: add TEXT='Tell a long story' to the command"
+LONGER = "add TEXT='Tell a long story' to the command for a longer answer"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def identifier(kind: str) -> str:
 
 
 def http_client(url: str) -> httpx.AsyncClient:
-    """A client for the bot's URL; a proxy of the environment never stands before loopback."""
+    """A client for the bot's URL; a proxy from the environment is never used for loopback."""
     address = httpx.URL(url)
     return httpx.AsyncClient(
         timeout=httpx.Timeout(None, connect=5),

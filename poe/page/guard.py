@@ -61,7 +61,7 @@ class Guard:
         origin = headers.get("origin")
         if origin and origin.removeprefix("http://") not in self._hosts:
             return "This server answers to its own page only.\n"
-        # A link to the page is fine wherever it stands; what a page elsewhere fetches is not.
+        # Any site may link to the page; what another site's page fetches is refused.
         is_followed_link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
         from_outside = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if from_outside and not is_followed_link:

@@ -48,7 +48,7 @@ IMAGES = "image/"
 
 _CONVERSATIONS_KEPT = 50
 _FILE_SECONDS = 30
-# A file is somebody else's: even opened by itself it runs nothing.
+# A bot's file isn't trusted: even opened by itself, it can't run anything.
 _FILE_HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 }

@@ -1,4 +1,4 @@
-"""What Poe knows of a bot: its settings, and with them how often it may call other bots."""
+"""A bot's settings as Poe keeps them, and how often they let the bot call other bots."""
 
 import asyncio
 from collections import Counter, OrderedDict

@@ -1,6 +1,6 @@
 """A forward proxy on loopback: a few names lead to servers of ours, all others to themselves.
 
-It speaks what HTTP clients expect behind `HTTPS_PROXY`: CONNECT (RFC 9110, 9.3.6), and
+It supports what HTTP clients expect of an `HTTPS_PROXY`: CONNECT (RFC 9110, 9.3.6), and
 requests in absolute form for plain HTTP (RFC 9112, 3.2.2). It never reads
 what goes through a tunnel.
 """
