@@ -42,6 +42,11 @@ class Reply:
     def figure(self) -> str:
         return f"status {self.status}" if self.status else self.words
 
+    @property
+    def refusal(self) -> str:
+        """Why there is no value: the status, if one came, and the reason."""
+        return f"{self.figure}: {self.words}" if self.status else self.words
+
 
 @dataclass(frozen=True)
 class QueryResult:
@@ -131,7 +136,8 @@ class Probe:
         except httpx.TimeoutException:
             return Reply(0, f"no answer within {REPLY_SECONDS:g} s", time.monotonic() - began)
         except httpx.HTTPError as error:
-            return Reply(0, one_line(str(error)), time.monotonic() - began)
+            reason = one_line(str(error)) or "the connection broke"
+            return Reply(0, reason, time.monotonic() - began)
         took = time.monotonic() - began
         return Reply(answer.status_code, one_line(answer.text), took, tls=_tls_version(answer))
 

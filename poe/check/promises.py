@@ -75,7 +75,7 @@ async def settings(probe: Probe) -> Finding:
     """The settings are ones that Poe takes."""
     reply = await probe.tell(Conversation.settings)
     if reply.value is None:
-        return failed(f"{reply.figure}: {reply.words}")
+        return failed(reply.refusal)
     probe.settings = reply.value
     try:
         SettingsResponse.model_validate(probe.settings)
@@ -150,7 +150,7 @@ async def done_is_last(probe: Probe) -> Finding:
 async def calls_are_declared(probe: Probe) -> Finding:
     """Each call to another bot stands in the settings' `server_bot_dependencies`."""
     turn = probe.warm.turn
-    if turn is None:
+    if turn is None or not turn.events:
         return NO_ANSWER
     error = turn.error or ""
     if NOT_DECLARED in error:
@@ -173,6 +173,8 @@ async def unknown_role(probe: Probe) -> Finding:
     result = await probe.ask(strange_role=True)
     if result.turn is None:
         return failed(result.refusal)
+    if not result.turn.events:
+        return failed("; ".join(result.turn.broken))
     if result.turn.error is not None and not (probe.warm.turn and probe.warm.turn.error):
         return failed(f"an error instead of an answer: {one_line(result.turn.error)}")
     return passed("the rest of the conversation was answered")

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import ssl
+import struct
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -228,6 +229,19 @@ async def hanging() -> AsyncIterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+async def test_a_server_that_resets_every_connection_passes_nothing() -> None:
+    def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as it:
+        found = await check_of("http://127.0.0.1:{1}/".format(*it.sockets[0].getsockname()))
+    assert Verdict.PASS not in {finding.verdict for finding in found.values()}
+    assert all(finding.figure for finding in found.values())
+    assert found["settings valid"].figure.count("gave no HTTP answer") == 1
 
 
 async def test_http_is_a_fault_for_a_public_host_and_open_for_this_machine() -> None:
