@@ -1,4 +1,4 @@
-# Every verb that a user needs; `make` alone prints them. Works with GNU make 3.81 (macOS).
+# Every command that a user needs; `make` alone lists them. Works with GNU make 3.81 (macOS).
 .DEFAULT_GOAL := help
 PYTHON_IN_VENV := .venv/bin/python
 # Some images set it to 1, and every start would compile every library.
@@ -153,7 +153,7 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 .SECONDEXPANSION:
 .venv/made: $$(UNLESS_SOUND)
 	@python=$$(sh infra/toolchain/find-python.sh $(VERSION) $(if $(VENV_PYTHON),exact)) || { \
-		$(if $(VENV_PYTHON),echo "error: VENV_PYTHON=$(VENV_PYTHON): no such Python here (use one like 3.13)" >&2;) exit 1; }; \
+		$(if $(VENV_PYTHON),echo "error: VENV_PYTHON=$(VENV_PYTHON): this machine has no such Python; use one like 3.13" >&2;) exit 1; }; \
 	$(LOCK); if $(IS_SOUND); then exit; fi; : >build/venv.log; \
 	echo "Setting up .venv with $$("$$python" --version) (once, about 20 s)" >&2; \
 	$(call quietly,rm -rf .venv && "$$python" -m venv .venv && .venv/bin/python -m pip install \

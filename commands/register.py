@@ -108,7 +108,9 @@ class Poe:
         try:
             answer = httpx.post(address, json=settings, timeout=POE_SECONDS)
         except httpx.HTTPError as error:
-            raise UserError(f"Poe can't be reached: {self.without_key(str(error))}") from None
+            raise UserError(
+                f"Poe can't be reached: {self.without_key(str(error) or type(error).__name__)}"
+            ) from None
         if answer.status_code != httpx.codes.OK:
             said = f"status {answer.status_code}: {self.without_key(answer.text)}"
             raise UserError(f"Poe refused {action}, {said}\n{self._advice(action)}")

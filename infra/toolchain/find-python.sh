@@ -44,7 +44,7 @@ ask_uv() {
     command -v uv >/dev/null || return 1
     find_uvs() { uv python find --quiet --no-project --managed-python --no-python-downloads "$1" 2>/dev/null; }
     if ! find_uvs "$1" >/dev/null; then
-        echo "Python $1 is not here: asking uv for it" >&2
+        echo "Python $1 isn't installed: asking uv for it" >&2
         uv python install --quiet --no-bin "$1" 2>/dev/null
     fi
     python=$(find_uvs "$1") && ask "$python" "version == '$1'" ensurepip

@@ -251,7 +251,7 @@ def test_venv_python_makes_a_venv_of_exactly_that_version(checkout: Checkout) ->
 
 def test_venv_python_that_is_not_here_gets_one_clear_line(checkout: Checkout) -> None:
     assert checkout.set_up(VENV_PYTHON="3.98") == (False, [])
-    error = "error: VENV_PYTHON=3.98: no such Python here (use one like 3.13)"
+    error = "error: VENV_PYTHON=3.98: this machine has no such Python; use one like 3.13"
     assert checkout.said.splitlines()[0] == error
 
 

@@ -45,7 +45,7 @@ async def test_sub_bot_lets_another_bot_answer(run: Runner) -> None:
     assert "poe: GPT-3.5-Turbo is called, its stand-in answers" in bot.said
 
 
-async def test_a_call_that_is_not_declared_gets_poes_words_and_its_author_the_cure(
+async def test_a_call_that_is_not_declared_gets_poes_words_and_its_author_the_fix(
     run: Runner,
 ) -> None:
     source = (EXAMPLES / "sub_bot.py").read_text().replace("={MODEL: 1}", "={}")
@@ -54,9 +54,9 @@ async def test_a_call_that_is_not_declared_gets_poes_words_and_its_author_the_cu
     assert turn.error == "The bot encountered an unexpected issue."
     said = "\n".join(bot.said)
     assert "called on bot that has 0 or undefined call count in settings" in said
-    # fastapi_poe tries twice, and each time the cure is the same.
-    cures = {line for line in bot.said if line.startswith("poe: ")}
-    assert cures == {
+    # fastapi_poe tries twice, and each time the fix is the same.
+    fixes = {line for line in bot.said if line.startswith("poe: ")}
+    assert fixes == {
         "poe: GPT-3.5-Turbo was called, but the bot's settings don't declare it: "
         'add server_bot_dependencies={"GPT-3.5-Turbo": 1} in get_settings'
     }

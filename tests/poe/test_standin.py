@@ -215,8 +215,8 @@ async def test_a_call_that_was_refused_does_not_count(
         for _ in range(2):
             with pytest.raises(BotError, match="undefined call count"):
                 await ask("Echo")
-    cures = {line for line in lines if "raise it by" in line}
-    assert [cure.count('{"Echo": 2}') for cure in cures] == [1]
+    fixes = {line for line in lines if "raise it by" in line}
+    assert [fix.count('{"Echo": 2}') for fix in fixes] == [1]
 
 
 @pytest.mark.anyio
