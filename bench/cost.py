@@ -55,13 +55,6 @@ class Assumptions:
     modal_idle_seconds: float = 60  # that an idle container stays
     modal_conversations: float = 50  # in one container
 
-    # Lambda Web Functions: billed by requests, active CPU and memory held. No public price was
-    # found: give one, and the row appears.
-    web_million_requests: float = 0
-    web_vcpu_second: float = 0
-    web_gb_second: float = 0
-    web_conversations: float = 50  # in one environment of 512 MB
-
 
 def on_lambda(n: int, a: Assumptions, memory: int) -> float:
     """USD for `n` messages in a month."""
@@ -103,12 +96,6 @@ def on_modal(n: int, a: Assumptions) -> float:
     return cores * a.modal_core_second + alive * 0.125 * a.modal_gib_second
 
 
-def on_web_functions(n: int, a: Assumptions) -> float:
-    alive = _alive_seconds(n, a, a.kept_seconds, a.web_conversations)
-    compute = n * a.cpu_seconds * a.web_vcpu_second + alive * 0.5 * a.web_gb_second
-    return compute + n / 1e6 * a.web_million_requests + _secret_and_logs(n, a)
-
-
 def _alive_seconds(n: int, a: Assumptions, idle: float, conversations: float) -> float:
     """For how long containers that stay for `idle` seconds are up in a month, all together."""
     somebody = 1 - math.exp(-n / MONTH * (a.seconds + idle))
@@ -133,8 +120,6 @@ def table(a: Assumptions) -> str:
     ways["Lambda Managed Instances"] = lambda n: on_managed_instances(n, a)
     ways["Fargate, 0.25 vCPU each"] = lambda n: on_fargate(n, a)
     ways["Modal"] = lambda n: on_modal(n, a)
-    if a.web_gb_second:
-        ways["Lambda Web Functions"] = lambda n: on_web_functions(n, a)
     rows = [
         ["USD a month", *(f"{n:,}" for n in VOLUMES)],
         ["---", *("---:" for _ in VOLUMES)],

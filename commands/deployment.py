@@ -1,7 +1,7 @@
 """What the commands of the CDK are about: a bot, its stack, and the arguments that mean them."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +57,6 @@ class Deployment:
         self,
         command: str,
         *flags: str,
-        show: Callable[[str], object] = print,
         output: Path | None = None,
     ) -> None:
         """Run the CDK's `command` for the stack. `output` takes its cloud assembly.
@@ -68,7 +67,7 @@ class Deployment:
         # A bot's own, or two commands at once would wait for each other's, or take it.
         assembly = output or (ROOT if folder == BUILD else folder) / "cdk.out"
         log = folder / "cdk.log"
-        cdk.run(command, *self._context(), "--output", str(assembly), *flags, show=show, log=log)
+        cdk.run(command, *self._context(), "--output", str(assembly), *flags, log=log)
 
     def _context(self) -> Sequence[str]:
         given = {**self.given, "bot_dir": str(self.bot.path)}

@@ -1,7 +1,7 @@
 """Runs the CDK's command line: what it prints is shown as it comes, and kept in a log."""
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.toolchain import node
@@ -18,15 +18,14 @@ class CdkError(UserError):
 def run(
     *arguments: str,
     show: Callable[[str], object] = print,
-    variables: Mapping[str, str] | None = None,
     log: Path = LOG,
 ) -> None:
     """Run `cdk <arguments>` in the checkout. `show` gets each line that it prints, without its end.
 
-    `variables` replace those of this process. Raises CdkError and node.NodeError.
+    Raises CdkError and node.NodeError.
     """
     command = [*node.cdk_command(), *arguments, "--no-notices", "--no-color"]
-    environment = node.environment() | dict(variables or {}) | {"CI": "true"}  # all to stdout
+    environment = node.environment() | {"CI": "true"}  # all to stdout
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w") as file,

@@ -80,9 +80,6 @@ class DirectAccess:
             raise UploadRefused(f"Poe refused {path.name}: {one_line(str(error))}") from error
         return attachment.model_dump()
 
-    async def aclose(self) -> None:
-        """Nothing stays open between two answers."""
-
     async def events(self) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
         """The answer's events by name and fields; whatever goes wrong is an `error` event."""
         hooks = {"response": [_raise_with_reason]}
