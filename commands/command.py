@@ -1,6 +1,7 @@
 """How every command runs: what may end it, what it prints then, and its exit status."""
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -16,6 +17,11 @@ from infra.toolchain.errors import UserError
 STDOUT = 1  # its descriptor
 FAILED = 1
 BY_SIGNAL = 128  # and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM
+
+# What only the user can change: a full disk, a folder that may not be read or written.
+THE_MACHINES = {
+    errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENOSPC, errno.EPERM, errno.EROFS,
+}  # fmt: skip
 
 Main = Callable[[Sequence[str] | None], int | None]
 
@@ -40,7 +46,8 @@ def run_command(
     """Run `main` with `arguments` (by default this process's); the exit status.
 
     A UserError is one line on stderr, and so is a BadMember (the function's own, which has no
-    UserError). Ctrl-C, SIGTERM, SIGHUP and Ctrl-D at a prompt end it alike: `main` cleans up, then
+    UserError) or an error of the machine. Ctrl-C, SIGTERM, SIGHUP and Ctrl-D at a prompt end it
+    alike: `main` cleans up, then
     `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is its regular end, with status
     0, and so is a reader of its output that leaves.
     """
@@ -58,6 +65,11 @@ def run_command(
             if not _reader_has_left():
                 raise
             status = 0 if runs_until_stopped else BY_SIGNAL + signal.SIGPIPE
+        except OSError as error:
+            if error.errno not in THE_MACHINES:
+                raise
+            print(f"error: {_in_words(error)}", file=sys.stderr)
+            status = FAILED
     return BY_SIGNAL + received[0] if received else status
 
 
@@ -92,6 +104,11 @@ def _every_end_like_ctrl_c() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _in_words(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _reader_has_left() -> bool:

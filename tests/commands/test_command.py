@@ -1,5 +1,6 @@
 """How commands end: by their own errors, a signal, Ctrl-D, or a reader that leaves."""
 
+import errno
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -154,6 +156,42 @@ def test_a_users_mistake_is_one_line_and_status_1(capsys: pytest.CaptureFixture[
 
     assert run_command(main) == 1
     assert capsys.readouterr().err == "error: that is wrong: do this\n"
+
+
+def test_ctrl_c_during_the_imports_shows_no_traceback(tmp_path: Path) -> None:
+    """A module of Python's that the commands import stands for the moment."""
+    (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-m", "commands.run"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_full_disk_or_a_folder_that_may_not_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/there/file")
+
+    def forbidden(arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert run_command(full) == 1
+    assert capsys.readouterr().err == "error: /there/file: no space left on device\n"
+    assert run_command(forbidden) == 1
+    assert capsys.readouterr().err == "error: permission denied\n"
+
+
+def test_another_oserror_is_a_fault_of_the_commands_and_shows_where() -> None:
+    def main(arguments: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
+
+    with pytest.raises(FileNotFoundError):
+        run_command(main)
 
 
 @pytest.mark.parametrize(
