@@ -43,9 +43,7 @@ class BotFolder:
         places = [Path(os.path.abspath(folder / name)) for folder in folders]
         found = next((place for place in places if os.path.isfile(place)), None)
         if found is None:
-            raise PackageError(
-                f"{places[-1]} doesn't exist: define the bot there, as `bot = MyBot()`"
-            )
+            raise _missing(places[-1])
         if found.resolve().suffix != ".py":
             raise PackageError(f"{bot_file} isn't a .py file: give BOT_FILE=<the bot's module>")
         return cls(path, found if bot_file else None)
@@ -82,6 +80,11 @@ class BotFolder:
 
     def shipped(self) -> Shipped:
         """The files that the package gets. Raises PackageError, and OSError."""
+        # While the bot runs, either may go away.
+        if not self.path.is_dir():
+            raise PackageError(f"{self.path} is gone: put it back, and start again")
+        if not os.path.lexists(self.file):
+            raise _missing(self.file)
         found = shipped(self.path)
         if self.bot_file:
             found.files[BOT_FILE] = self.bot_file
@@ -94,3 +97,7 @@ class BotFolder:
     def ships(self, path: Path) -> bool:
         """Whether a change of `path` changes the package: what a running bot is reloaded for."""
         return path == self.bot_file or ships(self.path, path)
+
+
+def _missing(file: Path) -> PackageError:
+    return PackageError(f"{file} doesn't exist: define the bot there, as `bot = MyBot()`")

@@ -38,7 +38,7 @@ def declared_bots(file: Path) -> list[DeclaredBot]:
     another way."""
     try:
         statements = ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError):
         return [DeclaredBot()]  # the start says what is wrong with it
     assigned = dict(pair for statement in statements for pair in _assigned(statement))
     made = assigned.get("bot")

@@ -208,6 +208,18 @@ def test_a_bot_py_that_leads_out_of_the_folder_gives_one_clear_line(
     assert [*bot.shipped().files] == ["bot.py"]
 
 
+def test_a_bot_py_or_a_folder_that_goes_away_while_the_bot_runs_gives_one_clear_line(
+    folder: Path,
+) -> None:
+    bot = BotFolder.at(str(folder))
+    (folder / "bot.py").unlink()
+    with pytest.raises(PackageError, match=f"^{folder}/bot.py doesn't exist: define the bot there"):
+        bot.shipped()
+    folder.rmdir()
+    with pytest.raises(PackageError, match=f"^{folder} is gone: put it back, and start again$"):
+        bot.shipped()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("name", ["words.csv", "data"])
 def test_what_cannot_be_read_is_named_in_one_line(folder: Path, tmp_path: Path, name: str) -> None:

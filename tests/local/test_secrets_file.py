@@ -148,6 +148,8 @@ def test_every_bot_gets_a_key_that_stays_unless_it_has_one() -> None:
             [DeclaredBot("/a"), DeclaredBot("/b")],
         ),
         ("bot = bots", [DeclaredBot()]),
+        ("\ufeffbot = Bot(path='/a')  # as Windows' editors save it", [DeclaredBot("/a")]),
+        (f"n = {'1 + ' * 20_000}1", [DeclaredBot()]),
         # A name that no secret may hold, and what cannot be known without running it.
         ("bot = Bot(path='/a', access_key=os.environ['PATH'])", [DeclaredBot("/a")]),
         ("bot = [make(n) for n in range(2)]", [DeclaredBot()]),
