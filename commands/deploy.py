@@ -50,7 +50,7 @@ def _bootstrap(account: Account, agreed: bool) -> None:
     print(BOOTSTRAP_COSTS.format(account=account))
     if not agreed and not agrees("Create them now?"):
         raise UserError("nothing was deployed: run `make deploy BOOTSTRAP=yes` to create them")
-    cdk.run("bootstrap", f"aws://{account.id}/{account.region}")
+    cdk.bootstrap(account.id, account.region)
 
 
 def _next_steps(options: Options, made: Outputs, make_variables: str) -> str:

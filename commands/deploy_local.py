@@ -72,7 +72,7 @@ def _stay_local(aws: MiniStack) -> None:
 
 def _deploy(deployment: Deployment) -> None:
     print("Bootstrapping a local AWS")
-    cdk.run("bootstrap", f"aws://{ACCOUNT}/{REGION}", show=_nothing)
+    cdk.bootstrap(ACCOUNT, REGION, show=_nothing)
     print(f"Deploying {deployment.options.stack} into it")
     deployment.run_cdk("deploy", *QUIETLY, output=FOLDER / "cdk.out")
 

@@ -49,7 +49,15 @@ def run(
             process.terminate()
             raise
     if process.returncode:
-        raise CdkError(f"{_reason(log)} (the CDK's whole output: {_shown(log)})")
+        raise CdkError(f"{_reason(log)} (the CDK's whole output: {log})")
+
+
+def bootstrap(
+    account: str, region: str, *, show: Callable[[str], object] = print, log: Path = LOG
+) -> None:
+    """Create what the CDK needs of its own in an account. Raises CdkError and node.NodeError."""
+    # With an app, it would be run first, for nothing: ten seconds.
+    run("bootstrap", f"aws://{account}/{region}", "--app", "", show=show, log=log)
 
 
 def _reason(log: Path) -> str:
@@ -58,7 +66,3 @@ def _reason(log: Path) -> str:
     ours = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     crosses = [line.lstrip("❌ ") for line in lines if line.startswith("❌")]
     return (ours or crosses or lines[-1:] or ["it printed nothing"])[0]
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

@@ -135,6 +135,14 @@ def test_the_cdks_output_is_shown_as_it_comes_and_kept(cdk_that_says: Put, tmp_p
     assert (tmp_path / "log").read_text() == "Synthesis\n\n a\tb \n"
 
 
+def test_a_bootstrap_runs_no_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prints_its_arguments = ["sh", "-c", "printf '<%s>\\n' \"$@\"", "cdk"]
+    monkeypatch.setattr(node, "cdk_command", lambda: prints_its_arguments)
+    said: list[str] = []
+    cdk.bootstrap("123456789012", "us-east-1", show=said.append, log=tmp_path / "log")
+    assert said[:4] == ["<bootstrap>", "<aws://123456789012/us-east-1>", "<--app>", "<>"]
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -207,7 +207,7 @@ def first(world: World, refused: subprocess.CompletedProcess[str]) -> Deployment
 
 async def test_nothing_is_bootstrapped_unasked(refused: subprocess.CompletedProcess[str]) -> None:
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: nothing was deployed: `make deploy BOOTSTRAP=yes`")
+    assert refused.stderr.startswith("error: nothing was deployed: run `make deploy BOOTSTRAP=yes`")
 
 
 async def test_a_first_deployment_bootstraps_and_prints_url_and_next_steps(
