@@ -9,8 +9,8 @@ help:  ## list these commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo "Each works on the bot in bot/, or on another with BOT_DIR=../my-bot."
 
-# --option='value' for a variable that has a value, whatever that is: spaces, apostrophes, dashes.
-option = $(if $($(2)),--$(1)='$(subst ','\'',$($(2)))')
+# --option='value' for a variable that has a value, whatever that is: spaces, apostrophes, dollars.
+option = $(if $(value $(2)),--$(1)='$(subst ','\'',$(value $(2)))')
 
 # Not from the environment, where another program may have variables of these names.
 CALLER =
@@ -161,9 +161,11 @@ quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; ec
 	$(MADE_FOR) >.venv/made
 
 # Until the installation is complete, .venv is marked as unfinished: an interrupted one is built again.
+# One that failed before it changed anything, such as without a network, leaves .venv as it was.
 LISTS = local/requirements.txt infra/requirements.txt requirements.txt
 $(LISTS:%=.venv/lists/%): .venv/made $$(UNLESS_INSTALLED)
 	@python=$(PYTHON_IN_VENV); $(LOCK); : >build/venv.log; touch .venv/unfinished; \
 	echo "Installing $(LIST)" >&2; \
-	$(call quietly,.venv/bin/uv pip install --python $$python --require-hashes --only-binary :all: -r $(LIST)); \
+	$(call quietly,.venv/bin/uv pip install --python $$python --require-hashes --only-binary :all: -r $(LIST) || \
+		{ [ -n "$$(find .venv/lib -newer .venv/unfinished)" ] || rm .venv/unfinished; false; }); \
 	mkdir -p $(@D); cp $(LIST) $@; rm .venv/unfinished

@@ -46,8 +46,8 @@ def write(folder: Path) -> None:
 
 
 def path_to_host(folder: Path) -> str:
-    """Relative for a neighbour, so that both can move together; else absolute."""
-    return os.path.relpath(ROOT, folder) if folder.parent == ROOT.parent else str(ROOT)
+    """Relative, so that both can move together, and lie in the same places on other machines."""
+    return os.path.relpath(ROOT, folder)
 
 
 def _in_makefile(text: str) -> str:

@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arch = options.arch or (chosen.arch if context.get("arch") else None)
     target = Target.on_lambda(options.python or chosen.python, arch)
     folder = build(bot, target, bot.output / f"package-{target.name}")
-    print(os.path.relpath(folder))
+    # Scripts use it. A user with a Makefile elsewhere stands elsewhere.
+    print(folder if options.caller else os.path.relpath(folder))
 
 
 if __name__ == "__main__":

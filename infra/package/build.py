@@ -11,7 +11,6 @@ No Docker: uv picks the wheels for the target, wherever it runs. The same source
 release of Python give the same bytes, modes and times: what did not change is not deployed again.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -109,5 +108,5 @@ def compile_bot(shipped: Shipped, folder: Path, target: Target) -> None:
 
 
 def shown(file: Path) -> str:
-    """`file` as its user would write it."""
-    return min(str(file), os.path.relpath(file), key=len)
+    """Short in the checkout; elsewhere whole, since the user may stand in the bot's folder."""
+    return str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)

@@ -74,6 +74,7 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             ".venv/bin/python -m commands.check --url='https://bot.example'"
             " --text='What'\\''s new?'",
         ),
+        (["check", "TEXT=$HOME $$"], ".venv/bin/python -m commands.check --text='$HOME $$'"),
         (["logs", "SINCE=2h"], ".venv/bin/python -m commands.logs --since='2h'"),
         (
             ["deploy", "BOT_DIR=../a, it's ü", "CALLER=/x y", "STACK=B", "ARGS=-c memory=1769"],
@@ -167,19 +168,22 @@ class Checkout:
         self.folder, self.tools = folder, tools
         self.notes = notes = tools / "notes"
         uv = (
-            f'echo "uv $*" >>{notes}; [ ! -e {tools}/no-network ] || {{ echo no network; exit 2; }}'
+            f'echo "uv $*" >>{notes}; '
+            f"[ ! -e {tools}/breaks ] || {{ sleep 0.1; echo half >.venv/lib/library; }};"
+            f" [ ! -e {tools}/no-network ] || {{ echo no network; exit 2; }}"
         )
         python = executable(
             tools / "python",
             f"""
 case "$*" in
     -SEsc*) exec "{sys.executable}" "$@" ;;
-    "-m venv .venv") sleep 0.2; echo venv >>{notes}; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    "-m venv .venv") sleep 0.2; echo venv >>{notes}; mkdir -p .venv/bin .venv/lib
+        cp "$0" .venv/bin/python ;;
     *"pip install"*) printf '%s\\n' '#!/bin/sh' '{uv}' >.venv/bin/uv; chmod 755 .venv/bin/uv ;;
     --version) echo Python 3.13 ;;
 esac""",
         )
-        for name in ("chmod", "cmp", "cp", "make", "sleep", "touch"):
+        for name in ("chmod", "cmp", "cp", "find", "make", "sleep", "touch"):
             (tools / name).symlink_to(str(shutil.which(name)))
         folder.mkdir()
         for name in PIN, "Makefile", "cdk.json":
@@ -272,12 +276,27 @@ def test_a_failed_update_shows_the_installers_words_and_leads_to_a_new_venv(
 ) -> None:
     checkout.set_up()
     (checkout.folder / "requirements.txt").write_text("pytest\nruff\n")
-    no_network = checkout.tools / "no-network"
-    no_network.touch()
+    faults = [checkout.tools / "no-network", checkout.tools / "breaks"]
+    for fault in faults:
+        fault.touch()
     assert checkout.set_up() == (False, ["uv"])
     assert "no network\nerror: setting up .venv failed" in checkout.said
-    no_network.unlink()
+    for fault in faults:
+        fault.unlink()
     assert checkout.set_up() == (True, ["venv", "uv"])
+    assert checkout.set_up() == (True, [])
+
+
+def test_an_update_that_fails_before_it_changes_anything_leaves_the_venv_as_it_was(
+    checkout: Checkout,
+) -> None:
+    """`make deploy` without a network must not take `make run` away."""
+    checkout.set_up()
+    required = checkout.folder / "requirements.txt"
+    required.write_text("pytest\nruff\n")
+    (checkout.tools / "no-network").touch()
+    assert checkout.set_up() == (False, ["uv"])
+    required.write_text("pytest\n")
     assert checkout.set_up() == (True, [])
 
 

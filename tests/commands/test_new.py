@@ -18,7 +18,8 @@ FILES = {"bot.py", "requirements.txt", "cdk.json", ".gitignore", "Makefile", "RE
 # Says what it was told, and by `make both` that two goals arrive.
 HOST = """
 all:; @echo help
-%: FORCE; @printf '%s\\n' '$@' '$(subst ','\\'',$(BOT_DIR))' '$(subst ','\\'',$(CALLER))' '$(TEXT)'
+quoted = '$(subst ','\\'',$(value $(1)))'
+%: FORCE; @printf '%s\\n' '$@' $(call quoted,BOT_DIR) $(call quoted,CALLER) $(call quoted,TEXT)
 FORCE:;
 Makefile:;
 """
@@ -63,7 +64,7 @@ def test_a_folder_has_all_that_a_bot_needs(home: Path) -> None:
 def test_every_verb_reaches_the_host_with_the_bots_folder_and_the_variables(bot: Path) -> None:
     (bot / "logs").mkdir()
     (bot / "run.sh").touch()
-    assert make(bot, "logs", "TEXT=a b") == ["logs", str(bot), str(bot), "a b"]
+    assert make(bot, "logs", "TEXT=a $b") == ["logs", str(bot), str(bot), "a $b"]
     assert make(bot, "run") == ["run", str(bot), str(bot), ""]
 
 
@@ -76,10 +77,10 @@ def test_a_neighbour_of_the_host_is_found_after_both_moved(bot: Path) -> None:
     assert make(moved / bot.name) == ["help"]
 
 
-def test_a_folder_elsewhere_is_found_after_it_moved(home: Path) -> None:
-    new.write(home / "one" / "bot")
-    moved = (home / "one").rename(home / "two") / "bot"
-    assert make(moved) == ["help"]
+def test_a_folder_elsewhere_finds_the_host_after_both_moved(home: Path) -> None:
+    new.write(home / "some" / "bots" / "bot")
+    moved = home.rename(home.with_name("moved"))
+    assert make(moved / "some" / "bots" / "bot") == ["help"]
 
 
 def test_without_its_host_a_bots_make_says_where_it_looked(home: Path) -> None:

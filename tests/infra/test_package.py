@@ -373,6 +373,8 @@ def test_the_command_prints_the_packages_folder_last(
     last = capfd.readouterr().out.splitlines()[-1]
     assert re.fullmatch(rf"bots/it-s-[0-9a-f]{{8}}/package-{Target.here().python}-arm64", last)
     assert (tmp_path / last / "bootstrap").exists()
+    commands.package.main(["--bot-dir", "it's", "--caller", str(tmp_path)])
+    assert capfd.readouterr().out.splitlines()[-1] == str(tmp_path / last)
 
 
 @pytest.fixture
