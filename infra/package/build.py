@@ -108,5 +108,6 @@ def compile_bot(shipped: Shipped, folder: Path, target: Target) -> None:
 
 
 def shown(file: Path) -> str:
-    """Short in the checkout; elsewhere whole, since the user may stand in the bot's folder."""
-    return str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
+    """Short below the working directory; whole elsewhere, where the user may stand."""
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)

@@ -338,6 +338,10 @@ def test_a_syntax_error_names_the_users_own_file(
     write_folder(folder, {name: "\nclass Mine(\n"})
     with pytest.raises(PackageError, match=f"^my bot ü/{name}:2: '[(]' was never closed$"):
         build(BotFolder.at(str(folder)), Target.here(), tmp_path / "package")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match=f"^{folder}/{name}:2: "):
+        build(BotFolder.at(str(folder)), Target.here(), tmp_path / "package")
 
 
 def test_a_syntax_error_in_another_bot_file_names_that_file(tmp_path: Path, folder: Path) -> None:
