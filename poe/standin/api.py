@@ -114,7 +114,7 @@ class PoeApi:
             return cost_refusal(401, "this is not the bot's access key")
         action, query_id = request.path_params["action"], request.path_params["query_id"]
         if action not in ("authorize", "capture"):
-            return cost_refusal(404, "costs are authorized or captured")
+            return cost_refusal(404, "the action has to be authorize or capture")
         granted = sum(item.amount_usd_milli_cents for item in items) <= MOST_MILLI_CENTS
         self._record.costs.append(Cost(action, query_id, items, granted))
         status = "success" if granted else "insufficient_fund"

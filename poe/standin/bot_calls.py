@@ -42,7 +42,7 @@ class BotCalls:
         """Answer a POST to /bot/{bot}."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not self._keys.may_call(key):
-            self._say("poe: a call to a bot came with a wrong key and was refused")
+            self._say("poe: a call to a bot was refused: its key is wrong")
             return event_stream(error("Invalid API key."), status=401)
         try:
             body = await request.json()
@@ -70,7 +70,7 @@ class BotCalls:
         if self._keys.real:
             self._say(f"poe: {bot} is called on Poe")
             return await self._pass_on(bot, body, self._keys.real)
-        self._say(f"poe: {bot} is called, its stand-in answers")
+        self._say(f"poe: {bot} is called; its stand-in answers")
         return streamed(encode_event(e.name, e.data) async for e in model_answer(bot, query))
 
     async def _refusal(self, bot: str, query: QueryRequest, key: str) -> ModelEvent | None:

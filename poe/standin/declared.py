@@ -104,7 +104,7 @@ class DeclaredCalls:
             return f"{bot} was called, but the bot's settings don't declare it: add {fix}"
         return (
             f"{bot} was called {number} times for one message, and the bot's settings "
-            f"declare {declared}: raise it by {fix}"
+            f"declare {declared}: raise that with {fix}"
         )
 
     def _made_for(self, message_id: str) -> Counter[str]:

@@ -42,7 +42,7 @@ async def test_sub_bot_lets_another_bot_answer(run: Runner) -> None:
     async with run.example("sub_bot.py") as bot:
         turn = await bot.ask("hello")
     assert turn.text == "Hello, I stand in for GPT-3.5-Turbo on your own machine. You said: hello"
-    assert "poe: GPT-3.5-Turbo is called, its stand-in answers" in bot.said
+    assert "poe: GPT-3.5-Turbo is called; its stand-in answers" in bot.said
 
 
 async def test_a_call_that_is_not_declared_gets_poes_words_and_its_author_the_fix(

@@ -201,7 +201,7 @@ async def test_declared_calls_are_counted_for_each_message(
         with pytest.raises(BotError, match="undefined call count"):
             await ask("Echo")
         assert await ask("Echo", message_id="m-2") == "Hello"
-    assert any("declare 2: raise it" in line for line in lines)
+    assert any("declare 2: raise that" in line for line in lines)
 
 
 @pytest.mark.anyio
@@ -215,7 +215,7 @@ async def test_a_call_that_was_refused_does_not_count(
         for _ in range(2):
             with pytest.raises(BotError, match="undefined call count"):
                 await ask("Echo")
-    fixes = {line for line in lines if "raise it by" in line}
+    fixes = {line for line in lines if "raise that with" in line}
     assert [fix.count('{"Echo": 2}') for fix in fixes] == [1]
 
 
