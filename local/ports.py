@@ -10,12 +10,17 @@ HOST = "127.0.0.1"
 def free_port(wanted: int | None, choose: str = "") -> int:
     """`wanted` if nothing listens there, or any free port for None.
 
-    Raises UserError if `wanted` is in use; `choose` is how to choose another, for the text.
+    Raises UserError if `wanted` is in use, or not for this user; `choose` is how to choose another,
+    for the text.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted or 0))
+        except PermissionError:
+            raise UserError(
+                f"port {wanted} is for root alone: choose another with {choose}"
+            ) from None
         except OSError:
             raise port_in_use(wanted, choose) from None
         return int(probe.getsockname()[1])

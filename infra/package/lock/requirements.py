@@ -49,7 +49,7 @@ def read_requirements(folder: Path) -> Requirements | None:
     """
     text, project = folder / "requirements.txt", folder / "pyproject.toml"
     found = None
-    if text.is_file():
+    if text.is_file() or text.is_symlink():  # one that leads nowhere can't be read
         found = _Reader().read(text)
     elif project.is_file():
         found = _Reader().read_lines(project, ((0, line) for line in _dependencies(project)))

@@ -78,6 +78,12 @@ def test_a_missing_included_file_is_named_with_its_place(tmp_path: Path, name: s
         read_requirements(tmp_path)
 
 
+def test_a_link_that_leads_nowhere_does_not_mean_that_nothing_is_required(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").symlink_to("../shared/requirements.txt")
+    with pytest.raises(PackageError, match=r"^requirements.txt can't be read: No such file"):
+        read_requirements(tmp_path)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, {"requirements.txt": "openai"})
