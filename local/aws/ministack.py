@@ -99,7 +99,7 @@ def _started(python: Path, variables: Mapping[str, str], log: Path) -> subproces
             [python, "-P", STARTER],  # this folder has a module of the same name
             env=variables,
             cwd=log.parent,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed when this process ends, however that happens
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -160,3 +160,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    assert process.stdin
+    process.stdin.close()

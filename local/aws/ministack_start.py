@@ -9,7 +9,10 @@ And where policies are enforced: the CDK's bucket takes requests over TLS alone.
 loopback counts as such.
 """
 
+import os
+import signal
 import string
+import threading
 from typing import Any
 
 from ministack.app import main  # type: ignore[import-not-found]
@@ -72,7 +75,20 @@ def condition_value_on_loopback(key: str, context: Any) -> Any:
     return "true" if key.lower() == "aws:securetransport" else condition_value(key, context)
 
 
+def end_with_the_starter() -> None:
+    """Whoever started this holds the other end of stdin, which closes even where it was killed."""
+    starter = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def wait() -> None:
+        os.read(starter, 1)
+        os.killpg(0, signal.SIGTERM)  # functions that MiniStack started, too
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_the_starter()
     secrets.update(create=create_with_arn, update=update_with_arn, delete=delete_with_arn)
     lambda_svc._create_function_url_config = create_url_of_alias
     iam_evaluator._resolve_condition_key = condition_value_on_loopback
