@@ -10,8 +10,12 @@ if TYPE_CHECKING:  # half a second to import, which a start has better use for
     from pydantic import ValidationError
 
 from infra.toolchain.errors import UserError
+from poe.client.conversation import Refused
 
 FetchSettings = Callable[[], Awaitable[Mapping[str, Any]]]
+
+UNAUTHORIZED = 401
+KEY_IN_A_BOT = '`access_key=os.environ["POE_ACCESS_KEY"]`'
 
 _MESSAGES_REMEMBERED = 1000
 
@@ -61,6 +65,11 @@ class BotSettings:
             return self._known
         try:
             body = await self._fetch()
+        except Refused as error:
+            reason = f"the bot answers a settings request with status {error.status}"
+            if error.status == UNAUTHORIZED:
+                reason += f": take its access key from a variable, as in {KEY_IN_A_BOT}"
+            raise BadSettings(reason) from None
         except Exception as error:
             reason = f"the bot doesn't answer a settings request ({type(error).__name__})"
             raise BadSettings(reason) from error

@@ -16,6 +16,8 @@ import httpx
 import pytest
 from fastapi_poe.client import BotError, BotErrorNoRetry
 
+from poe.client.conversation import Refused
+from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
 
 KEY = "k" * 32
@@ -277,6 +279,18 @@ async def test_settings_that_the_bot_does_not_give_are_named(
     async with stand_in(tmp_path, monkeypatch, settings=settings):
         with pytest.raises(BotErrorNoRetry, match="doesn't answer a settings request"):
             await ask("Echo")
+
+
+@pytest.mark.anyio
+async def test_a_bot_with_a_key_of_its_own_is_told_where_to_take_it_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def settings() -> dict[str, Any]:
+        raise Refused(401, "Invalid access key")
+
+    async with stand_in(tmp_path, monkeypatch, settings=settings) as poe:
+        with pytest.raises(BadSettings, match=r"with status 401: take its access key from a var"):
+            await poe.refresh_settings()
 
 
 @pytest.mark.anyio
