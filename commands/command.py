@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
@@ -33,7 +34,14 @@ def exit_with(main: Main, *, interrupted: str = "", runs_until_stopped: bool = F
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # which `run_command` restores when it is done
-    sys.exit(run_command(main, interrupted=interrupted, runs_until_stopped=runs_until_stopped))
+    status = run_command(main, interrupted=interrupted, runs_until_stopped=runs_until_stopped)
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if any(not thread.daemon for thread in others):
+        # Ctrl-C three times in a moment ends an event loop before it has ended its threads, and
+        # Python would wait for them for ever.
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run_command(

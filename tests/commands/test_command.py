@@ -41,7 +41,7 @@ WAITS_IN_A_LOOP = """
 
 
 def program(source: str, options: str = "") -> list[str]:
-    begin = "import asyncio, atexit, time\nfrom commands.command import exit_with\n"
+    begin = "import asyncio, atexit, threading, time\nfrom commands.command import exit_with\n"
     end = f"\nexit_with(main, {options})\n"
     return [sys.executable, "-c", begin + textwrap.dedent(source) + end]
 
@@ -98,6 +98,16 @@ def test_a_second_ctrl_c_while_python_ends_shows_and_changes_nothing() -> None:
             time.sleep(1)
     """)
     assert ended(process, signal.SIGINT) == (0, "", "")
+
+
+def test_a_thread_that_ctrl_c_left_behind_keeps_no_command_from_ending() -> None:
+    process = started("""
+        def main(arguments):
+            threading.Thread(target=threading.Event().wait).start()
+            print("begun")
+            time.sleep(60)
+    """)
+    assert ended(process, signal.SIGINT) == (130, "", "\n")
 
 
 def test_ctrl_c_ends_what_a_script_started_in_the_background() -> None:
