@@ -55,9 +55,8 @@ def run_command(
 
     A UserError is one line on stderr, and so is a BadMember (the function's own, which has no
     UserError) or an error of the machine. Ctrl-C, SIGTERM, SIGHUP and Ctrl-D at a prompt end it
-    alike: `main` cleans up, then
-    `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is its regular end, with status
-    0, and so is a reader of its output that leaves.
+    alike: `main` cleans up, then `interrupted` is printed. Where it `runs_until_stopped`, Ctrl-C is
+    its regular end, with status 0, and so is a reader of its output that leaves.
     """
     _set_up_streams()
     with _every_end_like_ctrl_c() as received:
