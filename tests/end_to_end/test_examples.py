@@ -277,13 +277,16 @@ async def _provider() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
         length = int(re.search(r"content-length: (\d+)", head, re.I)[1])  # type: ignore[index]
         asked.append(json.loads(await reader.readexactly(length)))
         allowed = "Bearer another\r\n" in head and head.startswith("POST /v1/chat/completions ")
-        status = "200 OK" if allowed else "401 Unauthorized"
-        kind = "Content-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-        writer.write(f"HTTP/1.1 {status}\r\n{kind}".encode())
-        for piece in ("Three ", "short ", "pieces"):
-            choice = {"index": 0, "delta": {"content": piece}}
-            writer.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
-        writer.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
+        if not allowed:
+            # All at once: the bot leaves as soon as it has read the status.
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        else:
+            kind = "Content-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            writer.write(f"HTTP/1.1 200 OK\r\n{kind}".encode())
+            for piece in ("Three ", "short ", "pieces"):
+                choice = {"index": 0, "delta": {"content": piece}}
+                writer.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+            writer.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
         await writer.drain()
         writer.close()
 
