@@ -7,7 +7,7 @@ from infra.toolchain.errors import UserError
 
 
 def answer(question: str) -> str:
-    """What is typed, without white space around it; nothing where there is no terminal."""
+    """What is typed, without white space around it; empty without a terminal."""
     if not sys.stdin.isatty():
         return ""
     try:
