@@ -9,9 +9,11 @@ import os
 from typing import Any
 
 from mangum import Mangum
+from starlette.types import Receive, Scope, Send
 
 from handler.app.load import load
 from handler.log import lines
+from handler.runtime.lifespan import lifespan
 from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
@@ -25,8 +27,16 @@ if _loop.is_closed():  # by a bot that ran something on it first
     _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 
-# Mangum would run startup and shutdown around every request.
-_mangum = Mangum(app, lifespan="off")
+# Once: Mangum would run startup and shutdown around every request.
+_lifespan = lifespan(app)
+_state = _loop.run_until_complete(_lifespan.__aenter__())
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    await app({**scope, "state": dict(_state)}, receive, send)
+
+
+_mangum = Mangum(_app, lifespan="off")
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Bot and key → the ASGI app: the guard, then `query`, or fastapi_poe's own app for the rest."""
+"""Bot and key → the ASGI app: a bot's POST goes through the guard, to `query`'s answer or to
+fastapi_poe's own app; everything else to the bot's `app`, where it has one."""
 
 import json
 import logging
@@ -9,9 +10,9 @@ from typing import Any
 
 import fastapi_poe as fp
 from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handler.app import guard
+from handler.app import guard, own_routes
 from handler.app.answer import answer
 from handler.app.guard import Refusal
 from handler.log import lines
@@ -22,32 +23,55 @@ logger = logging.getLogger(__name__)
 
 
 class App:
-    """`bots` on different paths, each with its access key."""
+    """`bots` on different paths, each with its access key. `own` has the bot's further routes: it
+    never sees a bot's POST, whatever its routes and its middleware."""
 
-    def __init__(self, bots: Sequence[fp.PoeBot], secret: CachedSecret | None = None) -> None:
+    def __init__(
+        self,
+        bots: Sequence[fp.PoeBot],
+        secret: CachedSecret | None = None,
+        own: ASGIApp | None = None,
+    ) -> None:
         self._bots = {bot.path: bot for bot in bots}
         self._secret = secret
+        self._own = own
         for bot in bots:
             # On the object: fastapi_poe calls it there for every exception that a bot raises.
             bot.error_event = _without_exception_text(bot.error_event)  # type: ignore[method-assign]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            return await _lifespan(receive, send)
-        if scope["type"] != "http" or scope["method"] != "POST":
-            return await self._rest(scope, receive, send)
+            return await (self._own or _lifespan)(scope, receive, send)
+        bot = self._bot(scope)
         try:
-            await self._post(self._bot(scope), scope, receive, send)
+            if bot and scope["method"] == "POST":
+                await self._post(bot, scope, receive, send)
+            else:
+                await self._further(bot, scope, receive, send)
         except Refusal as refusal:
             record_of(scope).refused = True
             await _refuse(refusal, send)
 
-    def _bot(self, scope: Scope) -> fp.PoeBot:
+    def _bot(self, scope: Scope) -> fp.PoeBot | None:
+        """The one on the request's path."""
         # Not left to FastAPI, whose router takes more spellings of a path and has no guard.
-        bot = self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
-        if bot is None:
+        if scope["type"] != "http":
+            return None
+        return self._bots.get(scope["path"].removeprefix(scope.get("root_path", "")))
+
+    async def _further(
+        self, bot: fp.PoeBot | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer what isn't a POST to a bot. `bot` is the one on its path."""
+        if self._own and bot:
+            # fastapi_poe's page comes after a page of the bot's.
+            await own_routes.first(self._own, self._rest, scope, receive, send)
+        elif self._own:
+            await self._own(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST":
             raise Refusal(404, "there is no bot at this path")
-        return bot
+        else:
+            await self._rest(scope, receive, send)
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
         await self._authorize(bot, scope)
@@ -146,7 +170,7 @@ async def _refuse(refusal: Refusal, send: Send) -> None:
     await send({"type": "http.response.body", "body": refusal.body})
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(_: Scope, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -1,12 +1,13 @@
 """The bot's module and its access keys → the ASGI app."""
 
 import logging
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import fastapi_poe as fp
 
+from handler.app import own_routes
 from handler.app.dispatch import App
 from handler.app.user_module import BadBot, import_bot
 from handler.log.places import BOT
@@ -41,14 +42,17 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
         environ.update(members)
     if environ.pop(POE_API_KEY, None):
         logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
-    bots = _bots(import_bot(folder))
+    with own_routes.hosting_recorded() as recorded:
+        module = import_bot(folder)
+    bots = _bots(getattr(module, "bot", None) or recorded, module)
     if len(bots) == 1 and bots[0].access_key is None:
         bots[0].access_key = _key(environ)
     for bot in bots:
         if bot.access_key is None:
             raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
         bot.access_key = _checked(bot, bot.access_key)
-    return App(bots, _followed(bots, secret, members) if secret else None)
+    own = own_routes.own_app(getattr(module, "app", None))
+    return App(bots, _followed(bots, secret, members) if secret else None, own)
 
 
 def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
@@ -97,19 +101,31 @@ def _named(place: str) -> Iterator[None]:
         raise BadMember(f"{place}: {error}") from None
 
 
-def _bots(module: Any) -> list[fp.PoeBot]:
-    bot = getattr(module, "bot", None)
-    bots = [bot] if isinstance(bot, fp.PoeBot) else bot
-    if (
-        not isinstance(bots, Sequence)
-        or not bots
-        or not all(isinstance(bot, fp.PoeBot) for bot in bots)
-    ):
-        raise BadBot("bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them")
+def _bots(bot: Any, module: Any) -> list[fp.PoeBot]:
+    """All of `bot`, which is one or several. Raises `BadBot`."""
+    several = not isinstance(bot, fp.PoeBot) and isinstance(bot, Iterable)
+    bots = list(bot) if several else [bot]
+    if not bots or not all(isinstance(bot, fp.PoeBot) for bot in bots):
+        raise BadBot(
+            "bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them"
+            + _suggestion(module)
+        )
     paths = [bot.path for bot in bots]
     for path in paths:
         if not path.startswith("/"):
             raise BadBot(f"a bot's path has to begin with a slash: {path!r}")
         if paths.count(path) > 1:
             raise BadBot(f"two bots have the path {path}: give each its own path=…")
-    return [*bots]
+    return bots
+
+
+def _suggestion(module: Any) -> str:
+    """The line that is missing, where the module defines a bot's class."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, fp.PoeBot)
+        and value.__module__ == module.__name__
+    ]
+    return f", such as `bot = {names[-1]}()`" if names else ""

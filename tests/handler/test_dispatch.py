@@ -123,6 +123,13 @@ async def test_a_key_on_the_bot_object_is_checked_too(bot_module):
         load({}, None)
 
 
+async def test_the_line_that_is_missing_names_the_class(bot_module):
+    bot_module.Mine = type("Mine", (fp.PoeBot,), {"__module__": "bot"})
+    bot_module.Base = fp.PoeBot
+    with pytest.raises(BadBot, match=r"such as `bot = Mine\(\)`$"):
+        load({"POE_ACCESS_KEY": KEY}, None)
+
+
 async def test_several_bots_each_have_their_key_and_path(bot_module):
     bot_module.bot = [Bot("/a", "a" * 32), Bot("/b", "b" * 32)]
     app = load({}, None)
@@ -142,6 +149,7 @@ async def test_several_bots_each_have_their_key_and_path(bot_module):
         ([Bot("/a", KEY), Bot("/a", KEY)], "two bots have the path /a"),
         ([Bot("/a", KEY), Bot("/b")], "the bot on path /b has no access key"),
         (Bot("echo", KEY), "begin with a slash"),
+        (iter([Bot("/a", KEY), Bot("/a", KEY)]), "two bots have the path /a"),
     ],
 )
 async def test_what_is_not_a_bot_is_refused_with_what_to_do(bot_module, bot, words):
