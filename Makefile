@@ -86,7 +86,7 @@ set-secret: venv-run  ## store another member of the secret: NAME=OPENAI_API_KEY
 
 .PHONY: register
 register: venv-run  ## push the deployed bot's settings to Poe: BOT=<its name on Poe> [URL_PATH=/echo STACK=Name]
-	@exec $(PYTHON_IN_VENV) -m commands.register $(ITS_BOT) $(call option,stack,STACK) \
+	@exec $(PYTHON_IN_VENV) -m commands.register $(ITS_STACK) \
 		$(call option,bot,BOT) $(call option,path,URL_PATH)
 
 .PHONY: check

@@ -12,6 +12,7 @@ import httpx
 
 from commands.arguments import Parser, chosen_folder, chosen_stack
 from commands.command import exit_with
+from commands.deployed_key import deployed_key
 from commands.terminal.prompt import hidden
 from infra.aws.client import AwsError
 from infra.aws.outputs import outputs
@@ -89,7 +90,7 @@ def key_for(url: str, options: argparse.Namespace) -> str:
     """The stack's key for the stack's own URL and no other, else POE_ACCESS_KEY, else what
     `make run` keeps for this machine's, else a prompt. Raises UserError, BadMember."""
     host = httpx.URL(url).host
-    if FUNCTION_URL in host and (key := _key_of_stack(host, chosen_stack(options))):
+    if FUNCTION_URL in host and (key := _key_of_stack(url, chosen_stack(options))):
         return key
     try:
         return access_key(url, kept=kept_key_file(chosen_folder(options)))[0]
@@ -99,15 +100,15 @@ def key_for(url: str, options: argparse.Namespace) -> str:
     return checked_key(hidden(f"Access key of {host}: "), "the prompt")
 
 
-def _key_of_stack(host: str, stack: str) -> str | None:
+def _key_of_stack(url: str, stack: str) -> str | None:
     """None if the stack cannot be asked, or has another URL."""
     try:
         deployed = outputs(stack)
     except AwsError:
         return None
-    if httpx.URL(deployed.function_url).host != host:
+    if httpx.URL(deployed.function_url).host != httpx.URL(url).host:
         return None
-    return SecretStore(deployed.secret_arn).access_key()
+    return deployed_key(url, SecretStore(deployed.secret_arn))
 
 
 if __name__ == "__main__":

@@ -6,29 +6,28 @@ deployed. Then Poe is asked to fetch them itself, from the URL in its form, and 
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
 
 import httpx
 
 from commands import check
-from commands.arguments import Parser, chosen_bot, chosen_stack
+from commands.arguments import Parser, chosen_stack
 from commands.command import exit_with
+from commands.deployed_key import deployed_key
 from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from infra.toolchain.errors import UserError
 from poe.client.conversation import PROTOCOL_VERSION, Conversation, NotAnswering, Refused, one_line
-from poe.client.served_bot import DeclaredBot, declared_bots
 from poe.standin.declared import BadSettings, parse_settings
 
 # As fastapi_poe's `sync_bot_settings` does it (0.0.83, client.py). That prints Poe's answer, hides
 # its status, takes a name as it is into the URL and gives up after 5 s.
 POE = "https://api.poe.com/bot/"
 POE_SECONDS = 30.0
+NOT_FOUND = 404
 
 CREATE = "https://poe.com/create_bot?server=1"
-ONLY_BOT = DeclaredBot()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,33 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="make register", description=__doc__)
     parser.add_argument("--bot", default="", help="its name on Poe")
     parser.add_argument("--path", default="/", help="the bot's, where several are served")
-    parser.add_bot()
+    parser.add_folder()
     parser.add_stack()
     options = parser.parse_args(arguments)
-    served = declared(chosen_bot(options).file, options.path)
-    return 0 if register(options.bot, chosen_stack(options), served) else 1
+    return 0 if register(options.bot, chosen_stack(options), options.path) else 1
 
 
-def declared(bot_file: Path, path: str) -> DeclaredBot:
-    """The bot on `path`, and where its key is kept. Raises UserError."""
-    bots = declared_bots(bot_file)
-    for bot in bots:
-        if bot.path == path:
-            return bot
-    known = ", ".join(bot.path for bot in bots)
-    raise UserError(f"{bot_file} has no bot on the path {path}: set URL_PATH to one of {known}")
-
-
-def register(bot: str, stack: str, served: DeclaredBot = ONLY_BOT) -> bool:
-    """Register the stack's bot as `bot`, printing the steps; whether the check found no fault.
+def register(bot: str, stack: str, path: str = "/") -> bool:
+    """Register the bot on the stack's `path` as `bot`, printing the steps; whether the check found
+    no fault.
 
     Raises UserError, with Poe's own words where it refuses, and BadMember.
     """
     if not bot:
         raise UserError("BOT is missing: run `make register BOT=<its name on Poe>`")
+    if not path.startswith("/"):
+        raise UserError(f"URL_PATH={path} is invalid: use a path such as /echo")
     deployed = outputs(stack)
-    url = urljoin(deployed.function_url, served.path)
-    key = SecretStore(deployed.secret_arn).access_key(served.key_name)
+    url = urljoin(deployed.function_url, path)
+    key = deployed_key(url, SecretStore(deployed.secret_arn))
     settings = asyncio.run(_settings(url, key))
     poe = Poe(bot, key, url)
     poe.ask("update_settings", settings)
@@ -82,6 +73,10 @@ async def _settings(url: str, key: str) -> dict[str, Any]:
             settings = await conversation.settings()
             parse_settings(settings)
         except Refused as error:
+            if error.status == NOT_FOUND:
+                raise UserError(
+                    f"there is no bot at {url}: set URL_PATH to the path of one, such as /echo"
+                ) from None
             raise UserError(f"the bot refused a settings request: {error}") from None
         except BadSettings as error:
             raise UserError(f"Poe would refuse the bot's settings: {error}") from None

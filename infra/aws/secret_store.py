@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -44,6 +45,15 @@ class SecretStore:
             command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
             raise BadMember(f"the secret {self.arn} has no {name}: run `{command}`")
         return check_key(check_value(name, members[name]))
+
+    def keys(self) -> dict[str, str]:
+        """The members that a bot may have for its access key, by name, the likeliest first."""
+        members = self._members(self._read())
+        found: dict[str, str] = {}
+        for name in sorted(members, key=lambda name: (name != KEY, "ACCESS_KEY" not in name)):
+            with suppress(BadMember):
+                found[name] = check_key(check_value(name, members[name]))
+        return found
 
     def change(self, edit: Edit, *, from_scratch: bool = False) -> Members:
         """Store what `edit` returns for the current members. Gives the members as stored.

@@ -99,21 +99,19 @@ async def test_what_is_deployed_is_pushed_fetched_and_checked(
 
 
 async def test_one_of_several_bots_is_registered_at_its_path_with_its_key(
-    register: Register, cloud: Aws, tmp_path: Path
+    register: Register, cloud: Aws
 ) -> None:
-    bots = tmp_path / "bots.py"
-    echo = 'B(path="/echo", access_key=os.environ["ECHO_KEY"])'
-    bots.write_text(f'bot = [{echo}, B(path="/other")]')
+    """Whichever name its key has in the secret, next to others that could be one."""
+    members = {"POE_ACCESS_KEY": "p" * 32, "A_ACCESS_KEY": "a" * 32, "LOUD": KEY, "N": "short"}
     with served_bot(PacedBot(3, path="/echo")) as url:
-        stack = cloud.stack(url=url, text=json.dumps({"ECHO_KEY": KEY, "POE_ACCESS_KEY": "x"}))
-        arguments = ("--bot", NAME, "--bot-file", str(bots))
-        done, poe = await register(stack, f"{url}echo", *arguments, "--path", "/echo")
-        missing, _ = await register(stack, url, *arguments, "--path", "/none")
+        stack = cloud.stack(url=url, text=json.dumps(members))
+        done, poe = await register(stack, f"{url}echo", "--bot", NAME, "--path", "/echo")
+        missing, _ = await register(stack, url, "--bot", NAME, "--path", "/none")
+        invalid, _ = await register(stack, url, "--bot", NAME, "--path", "echo")
         assert len(poe.record.settings_pushed) == 1
     assert f"Checking {url}echo" in done.stdout
-    assert missing.stderr.endswith(
-        "has no bot on the path /none: set URL_PATH to one of /echo, /other\n"
-    )
+    assert f"there is no bot at {url}none: set URL_PATH to the path of one" in missing.stderr
+    assert invalid.stderr == "error: URL_PATH=echo is invalid: use a path such as /echo\n"
 
 
 async def test_a_wrong_name_is_told_in_poes_words_with_what_to_look_at(
