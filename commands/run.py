@@ -30,6 +30,8 @@ from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL, kept_key_file
 from poe.client.served_bot import ServedBot, declared_bots, keep_keys
 from poe.page.server import ChatPage, file_client
+from poe.page.token import NAME as TOKEN_FILE
+from poe.page.token import kept_token
 from poe.standin.standin import PoeStandIn
 
 PORT = 9000
@@ -75,7 +77,7 @@ async def _run(options: argparse.Namespace) -> None:
             stack.enter_async_context(poe),
         )
         config = _config(options, package, python, served.environment | poe.environment)
-        page = _page(bots, poe, packages.folder, options.port + 1)
+        page = _page(bot, bots, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)
         lines = LogPrinter(print)
@@ -83,7 +85,7 @@ async def _run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(function)
         running = RunningBot(function, poe, lines, partial(_remedy, secrets_file(bot)))
         await running.start()
-        _greet(bots, page.url, time.monotonic() - began)
+        _greet(bots, page.address, time.monotonic() - began)
         print(f"It reloads when a file in {bot.path} changes. Press Ctrl-C to stop everything.\n")
         await running.follow(changes, packages)
 
@@ -123,8 +125,12 @@ def _config(
     )
 
 
-def _page(bots: Sequence[ServedBot], poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
-    return ChatPage(bots, folder=folder / "page", files=partial(file_client, poe), port=port)
+def _page(
+    bot: BotFolder, bots: Sequence[ServedBot], poe: PoeStandIn, folder: Path, port: int
+) -> ChatPage:
+    token = kept_token(kept_key_file(bot).with_name(TOKEN_FILE))
+    files = partial(file_client, poe)
+    return ChatPage(bots, token=token, folder=folder / "page", files=files, port=port)
 
 
 def _remedy(secrets: Path, name: str) -> str:

@@ -14,6 +14,7 @@ from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
 from infra.toolchain.errors import UserError
+from infra.toolchain.private import private_folder
 from local.aws_lambda.service import InitError, LocalLambda
 from local.changes import Changes
 from poe.standin.declared import BadSettings
@@ -75,6 +76,7 @@ class Packages:
         self._bot = bot
         self._numbers = count(1)
         self.remove()  # what a run left that could not clean up
+        private_folder(folder)
 
     async def build(self) -> Path:
         """Raises UserError."""

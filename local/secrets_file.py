@@ -24,6 +24,7 @@ from infra.package.bot_folder import BotFolder
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from infra.toolchain.json_file import parse_object, read_text
+from infra.toolchain.private import private_folder, write_private
 
 NAME = "secrets.json"
 
@@ -76,10 +77,8 @@ def kept_key(file: Path, given: str | None) -> str:
     key = kept if given is None else check_key(given)
     if len(key) != KEY_LENGTH:
         key = secrets.token_hex(KEY_LENGTH // 2)
-    if key != kept:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(f"{key}\n")
+    private_folder(file.parent)
+    write_private(file, f"{key}\n")  # an unchanged one too: its mode may not be ours
     return key
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.aws.secret_members import KEY, BadMember, check_name
+from infra.toolchain.private import write_private
 from poe.client.conversation import Conversation
 
 
@@ -73,6 +74,4 @@ def _text(node: ast.expr | None) -> str:
 
 def keep_keys(file: Path, declared: Sequence[DeclaredBot], members: Mapping[str, str]) -> None:
     """Write down each path's access key, for `make chat`, readable by the user alone."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({bot.path: members[bot.key_name] for bot in declared}))
+    write_private(file, json.dumps({bot.path: members[bot.key_name] for bot in declared}))

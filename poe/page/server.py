@@ -36,7 +36,7 @@ from poe.asgi_server import HOST, listener, served
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.client.served_bot import ServedBot
 from poe.page.chat import PageChat
-from poe.page.guard import Guard
+from poe.page.guard import TOKEN, Guard
 from poe.standin.declared import describe
 from poe.standin.standin import PoeStandIn
 from poe.standin.uploads import AttachmentStore, attachment
@@ -55,25 +55,29 @@ _FILE_HEADERS = {
 
 
 class ChatPage:
-    """The page, served at `url` while it is entered.
+    """The page, served at `url` while it is entered; a browser has to open `address` first.
 
     bots     whom one can talk to; their keys stay here
+    token    what `address` has and strangers don't
     folder   where attachments are kept
     files    gives a client for what a bot's answer names, from wherever the bot itself would
     port     of the page; if it is taken, a free one is used
     """
 
     url: str
+    address: str
 
     def __init__(
         self,
         bots: Sequence[ServedBot],
         *,
+        token: str,
         folder: Path,
         files: Callable[[], httpx.AsyncClient],
         port: int,
     ) -> None:
         self._bots = {httpx.URL(bot.url).path: bot for bot in bots}
+        self._token = token
         self._folder = folder
         self._files = files
         self._port = port
@@ -85,8 +89,14 @@ class ChatPage:
         sockets = listener(self._port)
         port = sockets.getsockname()[1]
         self.url = f"http://{HOST}:{port}/"
+        self.address = f"{self.url}?{TOKEN}={self._token}"
         self._store = AttachmentStore(self._folder, f"{self.url}attachments/")
-        app = Guard(Starlette(routes=self._routes()), port)
+        app = Guard(
+            Starlette(routes=self._routes()),
+            port=port,
+            token=self._token,
+            is_shared=self._is_attachment,
+        )
         self._stack.push_async_callback(self._forget)
         await self._stack.enter_async_context(served(app, sockets))
         return self
@@ -179,6 +189,15 @@ class ChatPage:
         file = await self._store.download(request)
         file.headers.update(_FILE_HEADERS)
         return file
+
+    def _is_attachment(self, path: str) -> bool:
+        """Whether a bot may download it, who has no cookie: its identifier can't be guessed."""
+        parts = path.split("/")
+        return (
+            len(parts) == 4
+            and parts[1] == "attachments"
+            and self._store.find(parts[2], parts[3]) is not None
+        )
 
     async def _named_file(self, request: Request) -> Response:
         url = request.query_params.get("url", "")

@@ -16,6 +16,7 @@ from typing import Self
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from infra.toolchain.private import private_folder
 from poe.asgi_server import listener, served
 from poe.standin.declared import BotSettings, FetchSettings
 from poe.standin.proxy import ForwardProxy
@@ -91,7 +92,7 @@ class PoeStandIn:
 
     async def __aenter__(self) -> Self:
         async with self._stack as stack:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             self.ca_file = self._folder / "authorities.pem"
             tls = await asyncio.to_thread(_tls, self.ca_file)
             client = await asyncio.to_thread(httpx.AsyncClient, timeout=_QUERY_SECONDS)

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from infra.toolchain.private import private_folder
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
@@ -23,25 +25,24 @@ def guess_type(name: str) -> str:
 
 
 class AttachmentStore:
-    """Uploaded files in a folder, each under an identifier that cannot be guessed."""
+    """Uploaded files in a folder for its owner alone, each under an identifier that can't be
+    guessed. On disk a file is named after that: its own name may be one that no disk takes."""
 
     def __init__(self, folder: Path, base_url: str) -> None:
         self._folder = folder
         self._base_url = base_url
+        self._names: dict[str, str] = {}  # by identifier
 
     def add(self, name: str, content: bytes) -> str:
-        """Keep the file; gives the URL where it can be downloaded."""
-        safe_name = Path(name.replace("\\", "/")).name or "file"
+        """Keep the file; gives the URL where it can be downloaded. Raises OSError."""
         identifier = secrets.token_hex(16)
-        path = self._folder / identifier / safe_name
-        path.parent.mkdir(parents=True)
-        path.write_bytes(content)
-        return f"{self._base_url}{identifier}/{quote(safe_name)}"
+        (private_folder(self._folder) / identifier).write_bytes(content)
+        self._names[identifier] = in_url = _url_name(name)
+        return f"{self._base_url}{identifier}/{quote(in_url)}"
 
     def find(self, identifier: str, name: str) -> Path | None:
-        path = self._folder / identifier / name
-        inside = path.resolve().is_relative_to(self._folder.resolve())
-        return path if inside and path.is_file() else None
+        known = self._names.get(identifier) == name
+        return self._folder / identifier if known else None
 
     async def download(self, request: "Request") -> "Response":
         """Answer a GET of `…/{identifier}/{name}`: the file, or 404."""
@@ -51,7 +52,13 @@ class AttachmentStore:
         path = self.find(**request.path_params)
         if path is None:
             raise HTTPException(404, "There is no such attachment.")
-        return FileResponse(path, media_type=guess_type(path.name))
+        return FileResponse(path, media_type=guess_type(request.path_params["name"]))
+
+
+def _url_name(name: str) -> str:
+    """The end of a path in a URL: no folder, and nothing that a client would resolve or refuse."""
+    last = name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()
+    return "file" if last in ("", ".", "..") else last
 
 
 @contextmanager

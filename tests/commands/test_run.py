@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from commands.run import main
 from commands.running_bot import slow_start
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
-from infra.toolchain.folders import ROOT
+from infra.toolchain.folders import BUILD, ROOT
 from local.changes import Changes
 from poe.client import access
 from poe.client.access import kept_key_file
@@ -123,8 +124,11 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     assert f"URL         {url}" in running.output
     assert re.search(r"Access key  [0-9a-f]{32}\n", running.output)
     assert f"make chat URL={url}" in running.output
-    page = re.search(r"Chat page   (http://127\.0\.0\.1:\d+/)", running.output)
-    assert "<title>Your bot</title>" in httpx.get(page[1], trust_env=False).text
+    page = re.search(r"Chat page   (http://127\.0\.0\.1:\d+/\?token=[\w-]{43})\s", running.output)
+    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+        assert "<title>Your bot</title>" in browser.get(page[1]).text
+    assert httpx.get(page[1].partition("?")[0], trust_env=False).status_code == 403
+    assert stat.S_IMODE((BUILD / "run" / str(running.port)).stat().st_mode) == 0o700
 
     said = running.chat("hello there\n")
     assert said.returncode == 0, said.stderr

@@ -117,6 +117,22 @@ def test_the_access_key_is_the_kept_one_unless_another_is_given(tmp_path: Path) 
         kept_key(file, "short")
 
 
+def test_a_key_and_its_folder_that_others_could_read_are_closed_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "access-key"
+    file.parent.mkdir(mode=0o755)
+    file.write_text("k" * 32)
+    file.chmod(0o644)
+    with file.open() as opened_before:
+        kept_key(file, "p" * 32)
+        assert opened_before.read() == "k" * 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    file.chmod(0o644)
+    assert kept_key(file, None) == "p" * 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in file.parent.iterdir()] == ["access-key"]
+
+
 def test_git_ignores_the_file() -> None:
     assert "secrets.json" in (ROOT / ".gitignore").read_text().splitlines()
 

@@ -2,12 +2,23 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import fastapi_poe as fp
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
+from poe.page.guard import NO_TOKEN
+from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
 from tests.support.page import CONTROLS, ScriptedBot, browser_path, served_page
 
@@ -83,14 +94,19 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    """One window of a browser; opening one for each test takes a second each."""
+def chromium() -> Iterator[Browser]:
     path = browser_path()
     flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=flags)
-        yield chromium.new_context()
+        yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium) -> BrowserContext:
+    """One window of a browser; opening one for each test takes a second each."""
+    return chromium.new_context()
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +139,23 @@ def bot(pictures) -> ScriptedBot:
 
 
 @pytest.fixture(scope="module")
-def url(bot, tmp_path_factory) -> Iterator[str]:
+def served_chat(bot, tmp_path_factory) -> Iterator[ChatPage]:
     folder = tmp_path_factory.mktemp("page")
-    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page_url:
-        yield page_url
+    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
-def tab(browser) -> Tab:
-    return Tab(browser.new_page())
+def url(served_chat) -> str:
+    return served_chat.url
+
+
+@pytest.fixture(scope="module")
+def tab(browser, served_chat) -> Tab:
+    """A tab that has opened the printed address once."""
+    page = browser.new_page()
+    page.goto(served_chat.address)
+    return Tab(page)
 
 
 @pytest.fixture
@@ -207,9 +231,9 @@ def test_markdown_is_rendered_and_a_script_in_it_does_not_run(page):
     assert page.evaluate("window.hacked") is None
 
 
-def test_html_that_a_renderer_lets_through_is_sanitised_all_the_same(browser, url):
+def test_html_that_a_renderer_lets_through_is_sanitised_all_the_same(browser, served_chat):
     page = browser.new_page()
-    page.goto(url)
+    page.goto(served_chat.address)
     made = page.evaluate(
         """async () => {
           const { render } = await import("./markdown.js");
@@ -354,9 +378,9 @@ def test_the_scheme_follows_the_system(page):
 
 
 def test_a_bot_that_is_not_there_is_told(browser, tmp_path):
-    with served_page("http://127.0.0.1:1/", folder=tmp_path) as url:
+    with served_page("http://127.0.0.1:1/", folder=tmp_path) as chat:
         page = browser.new_page()
-        page.goto(url)
+        page.goto(chat.address)
         expect(page.locator(".introduction")).to_contain_text("nothing answers at")
         say(page, "hello")
         expect(page.locator(".answer .problem")).to_contain_text(
@@ -372,10 +396,10 @@ def test_each_of_several_bots_can_be_chosen(browser, tmp_path):
     first.path, second.path = "/first", "/second"
     with (
         served(fp.make_app([first, second])) as base,
-        served_page(f"{base}first", f"{base}second", folder=tmp_path) as url,
+        served_page(f"{base}first", f"{base}second", folder=tmp_path) as chat,
     ):
         page = browser.new_page()
-        page.goto(url)
+        page.goto(chat.address)
         page.get_by_label("Bot", exact=True).select_option("/second")
         say(page, "hi")
         expect(answers(page)).to_have_text("second")
@@ -385,3 +409,66 @@ def test_each_of_several_bots_can_be_chosen(browser, tmp_path):
 def test_the_page_never_has_the_key(page):
     say(page, "hello")
     assert KEY not in page.content()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Callable[[str], str]]:
+    """Serves a site of somebody else's; gives its address under another name of this machine."""
+    with ExitStack() as stack:
+
+        def site(html: str) -> str:
+            async def app(scope, receive, send):
+                headers = [(b"content-type", b"text/html")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": html.encode()})
+
+            url = stack.enter_context(served(app, lifespan="off"))
+            return url.replace("127.0.0.1", "localhost")
+
+        yield site
+
+
+def test_the_printed_address_opens_the_page_and_leaves_no_token_in_the_bar(chromium, served_chat):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(served_chat.url)
+    assert page.inner_text("body").strip() == NO_TOKEN.strip()
+    page.goto(served_chat.address)
+    assert page.url == served_chat.url
+    expect(page.locator(".introduction")).to_have_text(INTRODUCTION)
+    assert page.evaluate("document.cookie") == ""  # it's for no script
+    page.reload()
+    expect(page.locator(".introduction")).to_have_text(INTRODUCTION)
+    context.close()
+
+
+def test_a_link_of_another_site_to_the_address_works_too(chromium, served_chat, elsewhere):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(elsewhere(f'<a href="{served_chat.address}">the terminal in a web page</a>'))
+    page.get_by_role("link").click()
+    expect(page.locator(".introduction")).to_have_text(INTRODUCTION)
+    assert page.url == served_chat.url
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_no_other_site_can_frame_the_page(tab, chromium, served_chat, elsewhere, name):
+    page = tab.page.context.new_page()  # where the browser has the cookie
+    site = elsewhere(f'<iframe src="{served_chat.url}"></iframe>')
+    page.goto(site.replace("localhost", name))
+    [_, frame] = page.frames
+    assert frame.url == "chrome-error://chromewebdata/"
+    page.close()
+
+
+def test_a_page_whose_token_no_longer_counts_says_what_to_do(browser, served_chat, tmp_path):
+    port = urlsplit(served_chat.url).port
+    page = browser.new_page()
+    page.goto(served_chat.address)
+    expect(page.locator(".introduction")).to_have_text(INTRODUCTION)
+    page.context.clear_cookies(name=f"poe-bot-page-{port}")
+    say(page, "hello")
+    expect(page.locator(".answer .problem")).to_contain_text(NO_TOKEN.strip())
+    page.goto(served_chat.address)  # which gives the cookie back
+    page.close()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from poe.page import server
+from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
 from tests.support.page import ScriptedBot, served_page
 
@@ -35,15 +37,28 @@ def bot() -> ScriptedBot:
 
 
 @pytest.fixture(scope="module")
-def url(bot, tmp_path_factory) -> Iterator[str]:
+def page(bot, tmp_path_factory) -> Iterator[ChatPage]:
     folder = tmp_path_factory.mktemp("page")
-    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page_url:
-        yield page_url
+    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page:
+        yield page
 
 
 @pytest.fixture
-def http(url) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, trust_env=False) as client:
+def url(page) -> str:
+    return page.url
+
+
+@contextmanager
+def opened(page: ChatPage) -> Iterator[httpx.Client]:
+    """A client that has opened the printed address, and keeps the cookie."""
+    with httpx.Client(base_url=page.url, trust_env=False) as client:
+        client.get(page.address)
+        yield client
+
+
+@pytest.fixture
+def http(page) -> Iterator[httpx.Client]:
+    with opened(page) as client:
         yield client
 
 
@@ -199,8 +214,8 @@ def test_the_key_stays_with_the_server(http, url):
 def test_a_refused_key_is_told(bot, tmp_path):
     with (
         served(fp.make_app(bot)) as bot_url,
-        served_page(bot_url, folder=tmp_path, key="w" * 32) as url,
-        httpx.Client(base_url=url, trust_env=False) as http,
+        served_page(bot_url, folder=tmp_path, key="w" * 32) as page,
+        opened(page) as http,
     ):
         settings = http.get("/settings?bot=/")
         answer = http.post(begin(http) + "/messages", json={"text": "hello"})
@@ -223,9 +238,12 @@ def test_a_taken_port_is_left_for_a_free_one(tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         for impossible in (port, 65536):
-            with served_page("http://127.0.0.1:1/", folder=tmp_path, port=impossible) as url:
-                assert urlsplit(url).port != impossible
-                assert httpx.get(url).status_code == 200
+            with (
+                served_page("http://127.0.0.1:1/", folder=tmp_path, port=impossible) as page,
+                opened(page) as http,
+            ):
+                assert urlsplit(page.url).port != impossible
+                assert http.get("/").status_code == 200
 
 
 def test_without_a_browser_its_tests_are_skipped_but_not_in_ci(tmp_path):

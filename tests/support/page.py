@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -37,6 +38,8 @@ CONTROLS = fp.ParameterControls(
         )
     ]
 )
+
+TOKEN = secrets.token_urlsafe(32)
 
 Script = list[Any]
 
@@ -77,13 +80,13 @@ class ScriptedBot(fp.PoeBot):
 
 
 @contextmanager
-def served_page(*bot_urls: str, folder: Path, key: str = KEY, port: int = 0) -> Iterator[str]:
-    """The URL of a chat page for these bots, served from a thread of its own."""
+def served_page(*bot_urls: str, folder: Path, key: str = KEY, port: int = 0) -> Iterator[ChatPage]:
+    """A chat page for these bots, served from a thread of its own."""
     bots = [ServedBot(url, key) for url in bot_urls]
     with start_blocking_portal() as portal:
-        page = ChatPage(bots, folder=folder, files=httpx.AsyncClient, port=port)
+        page = ChatPage(bots, token=TOKEN, folder=folder, files=httpx.AsyncClient, port=port)
         with portal.wrap_async_context_manager(page):
-            yield page.url
+            yield page
 
 
 def browser_path() -> str:

@@ -52,7 +52,13 @@ async function* lines(response) {
 /* The bots: nearly always one. */
 
 async function loadBots() {
-  const bots = await (await ask("bots")).json();
+  let bots;
+  try {
+    bots = await (await ask("bots")).json();
+  } catch (problem) {
+    introduce("", problem.message);
+    return;
+  }
   $("where").textContent = new URL(bots[0].url).host;
   $("bots").append(...bots.map(({ path }) => new Option(path)));
   $("bots").hidden = bots.length === 1;
