@@ -58,6 +58,10 @@ class PreludeParser:
             return None
         return parse_prelude(bytes(self._buffer[:start])), bytes(self._buffer[start + 8 :])
 
+    def end(self) -> None:
+        """The stream is over before a head was found: raises MalformedAnswer."""
+        raise MalformedAnswer("the stream ended before its prelude and the 8 NUL bytes did")
+
 
 def parse_prelude(prelude: bytes) -> ResponseHead:
     """`{"statusCode", "headers", "cookies"}`, each of them optional."""

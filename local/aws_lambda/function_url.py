@@ -15,7 +15,7 @@ import h11
 from local.aws_lambda.answer import INTEGRATION_RESPONSE, PreludeParser, ResponseHead, parse_payload
 from local.aws_lambda.event import UrlRequest, function_url_event, new_trace_id
 from local.aws_lambda.http import BodyTooLarge, Disconnected, HttpServer, ServerConnection
-from local.aws_lambda.invocation import FunctionError, MalformedAnswer, Responder
+from local.aws_lambda.invocation import FunctionError, Responder
 
 MAX_EVENT = 6 * 1024 * 1024  # bytes, the event as a whole
 
@@ -83,7 +83,7 @@ class UrlResponder:
 
     async def end(self) -> None:
         if self._prelude is not None:
-            raise MalformedAnswer("the stream ended before its prelude and the 8 NUL bytes did")
+            self._prelude.end()
         if self._streams:
             await self._finish()
         elif self._head is not None:

@@ -71,7 +71,7 @@ class ServerConnection:
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self.trailers = {name.decode(): value.decode() for name, value in event.headers}
+                self.trailers = by_name(event.headers)
                 return
             else:
                 raise TruncatedBody
@@ -145,6 +145,15 @@ class ServerConnection:
             await self._writer.drain()
         except ConnectionError as error:
             raise Disconnected from error
+
+
+def by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers or trailers by name in lower case; what comes twice is joined (RFC 9110, 5.3)."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode().lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
 
 
 def _response(status: int, headers: Headers) -> h11.Response:

@@ -1,8 +1,8 @@
-"""The Runtime API of one execution environment, as strict as AWS's own.
+"""The Runtime API of one execution environment, stricter than AWS's own.
 
 AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes"; what the guide
-leaves open (which status a refusal has) follows AWS's runtime interface emulator. Paths are below
-`/2018-06-01/runtime/`.
+leaves open (which status a refusal has) follows AWS's runtime interface emulator. What is refused
+is in `runtime_state` and `answer_form`. Paths are below `/2018-06-01/runtime/`.
 """
 
 import asyncio
@@ -13,10 +13,18 @@ from collections.abc import Mapping
 
 import h11
 
+from local.aws_lambda.answer import INTEGRATION_RESPONSE, PreludeParser
+from local.aws_lambda.answer_form import ERROR_BODY, ERROR_TYPE, check_trailers, is_streamed
 from local.aws_lambda.error_documents import decoded, init_error, parsed, type_of
-from local.aws_lambda.http import BodyTooLarge, HttpServer, ServerConnection, TruncatedBody
-from local.aws_lambda.invocation import FunctionError, Invocation
-from local.aws_lambda.runtime_state import Refused, RuntimeState, stepped
+from local.aws_lambda.http import (
+    BodyTooLarge,
+    HttpServer,
+    ServerConnection,
+    TruncatedBody,
+    by_name,
+)
+from local.aws_lambda.invocation import FunctionError, Invocation, MalformedAnswer
+from local.aws_lambda.runtime_state import Refused, RuntimeCalls
 
 MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
 
@@ -32,15 +40,14 @@ class RuntimeApi:
     """Serves one runtime: hands it one invocation at a time and takes its answers."""
 
     def __init__(self) -> None:
-        self.state = RuntimeState.STARTED
         loop = asyncio.get_running_loop()
         self.initialised: asyncio.Future[None] = loop.create_future()
         """Done at the first `next`; holds an InitError where `init/error` was posted instead."""
+        self._calls = RuntimeCalls()
         self._server = HttpServer(self._handle, head_limit=_HEAD_LIMIT)
         self._handover: asyncio.Queue[Invocation] = asyncio.Queue()
         self._poller: ServerConnection | None = None
         self._invocation: Invocation | None = None
-        self._invocation_token = ""
         self._over: asyncio.Future[None] = loop.create_future()
 
     async def start(self) -> str:
@@ -60,7 +67,7 @@ class RuntimeApi:
         return self._over
 
     async def _handle(self, connection: ServerConnection, request: h11.Request) -> None:
-        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        headers = by_name(request.headers)
         path = request.target.decode("latin-1").removeprefix(_BASE)
         try:
             await self._route(connection, request.method.decode(), path, headers)
@@ -74,9 +81,9 @@ class RuntimeApi:
             case "GET", ["invocation", "next"]:
                 await self._next(connection)
             case "POST", ["invocation", request_id, "response"]:
-                await self._response(connection, self._current(request_id, headers), headers)
+                await self._response(connection, self._answering(request_id, headers), headers)
             case "POST", ["invocation", request_id, "error"]:
-                await self._error(connection, self._current(request_id, headers), headers)
+                await self._error(connection, self._answering(request_id, headers), headers)
             case "POST", ["init", "error"]:
                 await self._init_error(connection, headers)
             case _:
@@ -84,9 +91,7 @@ class RuntimeApi:
 
     async def _next(self, connection: ServerConnection) -> None:
         await connection.discard_body()
-        polling_again = self._poller is not None and self._poller.peer_has_closed
-        if not (self.state is RuntimeState.READY and polling_again):
-            self._step(RuntimeState.READY)
+        self._calls.next(again=self._poller is not None and self._poller.peer_has_closed)
         self._poller = connection
         self._invocation = None
         if not self.initialised.done():
@@ -97,79 +102,47 @@ class RuntimeApi:
         if connection.peer_has_closed:
             self._handover.put_nowait(invocation)  # for the runtime's next attempt
             return
-        self._step(RuntimeState.RUNNING)
-        self._invocation, self._invocation_token = invocation, str(uuid.uuid4())
-        await connection.respond(200, self._next_headers(invocation), invocation.event)
-
-    def _next_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
-        return [
-            ("Content-Type", "application/json"),
-            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
-            ("Lambda-Runtime-Aws-Request-Id", invocation.id),
-            ("Lambda-Runtime-Deadline-Ms", str(invocation.deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", invocation.arn),
-            ("Lambda-Runtime-Trace-Id", invocation.trace_id),
-            ("Lambda-Runtime-Invocation-Id", self._invocation_token),
-        ]
+        invocation_id = str(uuid.uuid4())
+        self._calls.hand_out(invocation.id, invocation_id)
+        self._invocation = invocation
+        headers = _next_headers(invocation, invocation_id)
+        await connection.respond(200, headers, invocation.event)
 
     async def _response(
         self, connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
     ) -> None:
-        self._step(RuntimeState.RESPONDING)
-        mode = headers.get("lambda-runtime-function-response-mode", "")
-        refusal: Refused | None = None
         try:
-            if mode == "streaming":
-                await _take_stream(connection, invocation, headers)
-            elif mode:
-                refusal = Refused(
-                    400, "InvalidFunctionResponseMode", "Invalid function response mode"
-                )
-                await invocation.fail(
-                    FunctionError.of("Runtime.InvalidResponseModeHeader", str(refusal))
-                )
-            else:
-                await invocation.buffered(await connection.read_body(MAX_PAYLOAD))
-        except BodyTooLarge:
-            message = f"Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
-            refusal = Refused(413, "RequestEntityTooLarge", message)
-            await invocation.fail(FunctionError.of("Function.ResponseSizeTooLarge", message))
-        except TruncatedBody:
-            refusal = Refused(400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
-            await invocation.fail(FunctionError.of("Runtime.TruncatedResponse", str(refusal)))
+            await _take(connection, invocation, headers)
+        except Refused as refusal:
+            await invocation.fail(FunctionError.of(refusal.function_error, str(refusal)))
+            await connection.discard_body()
+            self._answered(invocation)
+            raise
         self._answered(invocation)
-        if refusal is not None:
-            raise refusal
         await connection.respond(202, _JSON, _ACCEPTED)
 
     async def _error(
         self, connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
     ) -> None:
-        self._step(RuntimeState.RESPONDING)
         document = parsed(await _whole(connection))
         await invocation.fail(FunctionError(type_of(headers, document), document))
         self._answered(invocation)
         await connection.respond(202, _JSON, _ACCEPTED)
 
     async def _init_error(self, connection: ServerConnection, headers: Mapping[str, str]) -> None:
-        self._step(RuntimeState.INIT_ERROR)
+        self._calls.fail_init()
         document = parsed(await _whole(connection))
         await connection.respond(202, _JSON, _ACCEPTED)
         if not self.initialised.done():
             self.initialised.set_exception(init_error(headers, document))
 
-    def _current(self, request_id: str, headers: Mapping[str, str]) -> Invocation:
-        token = headers.get("lambda-runtime-invocation-id", self._invocation_token)
-        invocation = self._invocation
-        if invocation is None or (invocation.id, self._invocation_token) != (request_id, token):
-            raise Refused(400, "InvalidRequestID", "Invalid request ID")
-        return invocation
-
-    def _step(self, to: RuntimeState) -> None:
-        self.state = stepped(self.state, to)
+    def _answering(self, request_id: str, headers: Mapping[str, str]) -> Invocation:
+        self._calls.answer(request_id, headers)
+        assert self._invocation, "handed out"
+        return self._invocation
 
     def _answered(self, invocation: Invocation) -> None:
-        self._step(RuntimeState.RESPONSE_SENT)
+        self._calls.answered()
         invocation.answered.set()
 
     async def _refuse(self, connection: ServerConnection, refusal: Refused) -> None:
@@ -177,19 +150,60 @@ class RuntimeApi:
         await connection.respond(refusal.status, _JSON, json.dumps(refusal.document).encode())
 
 
+def _next_headers(invocation: Invocation, invocation_id: str) -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", "application/json"),
+        ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+        ("Lambda-Runtime-Aws-Request-Id", invocation.id),
+        ("Lambda-Runtime-Deadline-Ms", str(invocation.deadline_ms)),
+        ("Lambda-Runtime-Invoked-Function-Arn", invocation.arn),
+        ("Lambda-Runtime-Trace-Id", invocation.trace_id),
+        ("Lambda-Runtime-Invocation-Id", invocation_id),
+    ]
+
+
+async def _take(
+    connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
+) -> None:
+    """The answer, on its way to the client. Raises Refused."""
+    try:
+        if is_streamed(headers):
+            await _take_stream(connection, invocation, headers)
+        else:
+            await invocation.buffered(await connection.read_body(MAX_PAYLOAD))
+    except MalformedAnswer as error:
+        raise Refused(400, "Runtime.MalformedAnswer", str(error)) from None
+    except BodyTooLarge:
+        message = f"Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
+        function_error = "Function.ResponseSizeTooLarge"
+        raise Refused(413, "RequestEntityTooLarge", message, function_error) from None
+    except TruncatedBody:
+        message, function_error = "HTTP request detected as truncated", "Runtime.TruncatedResponse"
+        raise Refused(400, "TruncatedHTTPRequest", message, function_error) from None
+
+
 async def _take_stream(
     connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
 ) -> None:
-    """Every chunk at once to the client, then the trailers' verdict. Raises TruncatedBody."""
-    await invocation.responder.begin(headers.get("content-type", "application/octet-stream"))
+    """Every chunk at once to the client, then the trailers' verdict.
+
+    Raises Refused, MalformedAnswer and TruncatedBody.
+    """
+    content_type = headers.get("content-type", "application/octet-stream")
+    prelude = PreludeParser() if content_type == INTEGRATION_RESPONSE else None
+    await invocation.responder.begin(content_type)
     async for chunk in connection.body():
+        if prelude and prelude.feed(chunk):
+            prelude = None
         await invocation.write(chunk)
-    if "lambda-runtime-function-error-type" not in connection.trailers:
-        await invocation.end()
+    check_trailers(headers, connection.trailers)
+    if connection.trailers:
+        document = parsed(decoded(connection.trailers[ERROR_BODY]))
+        await invocation.fail(FunctionError(connection.trailers[ERROR_TYPE], document))
         return
-    body = connection.trailers.get("lambda-runtime-function-error-body", "")
-    document = parsed(decoded(body))
-    await invocation.fail(FunctionError(type_of(connection.trailers, document), document))
+    if prelude:
+        prelude.end()
+    await invocation.end()
 
 
 async def _whole(connection: ServerConnection) -> bytes:

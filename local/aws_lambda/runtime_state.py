@@ -1,9 +1,13 @@
-"""Where a runtime stands between its calls, and which calls are allowed there. Pure.
+"""Which calls of a runtime are allowed, and when. Pure.
 
-The table is that of AWS's runtime interface emulator.
+The table is that of AWS's runtime interface emulator. Stricter than AWS in one point: an answer
+has to carry the invocation id that `next` gave, which AWS's own clients send back.
 """
 
+from collections.abc import Mapping
 from enum import Enum
+
+INVOCATION_ID = "lambda-runtime-invocation-id"
 
 
 class RuntimeState(Enum):
@@ -28,17 +32,57 @@ _ALLOWED = {
 
 
 class Refused(Exception):
-    """A call that is answered with an error status."""
+    """A call that is answered with an error status. `function_error`: as what the invocation has
+    failed, if that isn't the `error_type` that the runtime gets."""
 
-    def __init__(self, status: int, error_type: str, message: str) -> None:
+    def __init__(
+        self, status: int, error_type: str, message: str, function_error: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.document = {"errorMessage": message, "errorType": error_type}
+        self.function_error = function_error or error_type
 
 
-def stepped(state: RuntimeState, to: RuntimeState) -> RuntimeState:
-    """`to`, if a runtime in `state` may go there. Raises Refused."""
-    if to not in _ALLOWED[state]:
-        message = f"State transition from {state.value} to {to.value} failed for runtime."
-        raise Refused(403, "InvalidStateTransition", message)
-    return to
+class RuntimeCalls:
+    """The calls of one runtime, one after another. A call that is out of turn raises Refused and
+    changes nothing."""
+
+    def __init__(self) -> None:
+        self.state = RuntimeState.STARTED
+        self._request_id = ""
+        self._invocation_id = ""
+
+    def next(self, *, again: bool = False) -> None:
+        """The runtime asks for an invocation. `again`: its last connection ended while it waited
+        for one."""
+        if not (again and self.state is RuntimeState.READY):
+            self._step(RuntimeState.READY)
+        self._request_id = ""
+
+    def hand_out(self, request_id: str, invocation_id: str = "") -> None:
+        """The runtime gets this invocation. Without an `invocation_id` none is asked for."""
+        self._step(RuntimeState.RUNNING)
+        self._request_id, self._invocation_id = request_id, invocation_id
+
+    def answer(self, request_id: str, headers: Mapping[str, str]) -> None:
+        """The runtime begins to answer. `headers`: by name in lower case."""
+        invocation_id = headers.get(INVOCATION_ID, "")
+        if not self._request_id or request_id != self._request_id:
+            raise Refused(400, "InvalidRequestID", "Invalid request ID")
+        if invocation_id != self._invocation_id:
+            message = f"{INVOCATION_ID} is {invocation_id!r}, but `next` gave another one"
+            raise Refused(400, "InvalidRequestID", message)
+        self._step(RuntimeState.RESPONDING)
+
+    def answered(self) -> None:
+        self._step(RuntimeState.RESPONSE_SENT)
+
+    def fail_init(self) -> None:
+        self._step(RuntimeState.INIT_ERROR)
+
+    def _step(self, to: RuntimeState) -> None:
+        if to not in _ALLOWED[self.state]:
+            message = f"State transition from {self.state.value} to {to.value} failed for runtime."
+            raise Refused(403, "InvalidStateTransition", message)
+        self.state = to

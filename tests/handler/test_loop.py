@@ -41,6 +41,7 @@ async def looping(app, state=None):
         task = asyncio.ensure_future(loop.run())
         try:
             yield double
+            await double.ends()
         finally:
             task.cancel()
             await asyncio.wait([task])

@@ -14,6 +14,7 @@ from tests.support.runtime_api import RuntimeAPIDouble, closed_address
 pytestmark = pytest.mark.anyio
 
 FAILURE = Failure("ValueError", "the bot failed")
+HEAD = b"{}" + bytes(8)  # the shortest that can stand before a body
 
 
 async def invocation_of(api, double, event=b"{}"):
@@ -28,14 +29,14 @@ async def test_a_streamed_answer_has_awss_head_and_one_frame_for_each_write():
     async with double.serve() as address:
         invocation, answer = await invocation_of(RuntimeAPI(address), double)
         stream = await RuntimeAPI(address).stream(invocation)
-        for data in (b"prelude", b"\0" * 8, b"a", b"b" * 70_000):
+        for data in (b"{}", b"\0" * 8, b"a", b"b" * 70_000):
             stream.write(data)
         stream.end()
         await stream.accepted()
     request = await answer
     assert request.method == "POST"
     assert request.path == f"invocation/{invocation.request_id}/response"
-    assert request.frames == [b"prelude", b"\0" * 8, b"a", b"b" * 70_000]
+    assert request.frames == [b"{}", b"\0" * 8, b"a", b"b" * 70_000]
     assert not request.trailers
     expected = {
         "lambda-runtime-function-response-mode": "streaming",
@@ -82,11 +83,13 @@ async def test_an_invocation_is_answered_on_its_own_connection_which_ends_with_t
         for number in range(1, 4):
             invocation, answer = await invocation_of(api, double)
             stream = await api.stream(invocation)
-            stream.write(b"{}")
+            stream.write(HEAD)
             stream.end()
             assert await stream.accepted()
             assert (await answer).complete
             assert (double.connections, double.polls) == (number, number)
+            await double.ends()
+            assert double.open == 0
 
 
 async def test_an_answer_under_way_has_its_connection_for_itself():
@@ -95,12 +98,15 @@ async def test_an_answer_under_way_has_its_connection_for_itself():
         api = RuntimeAPI(address)
         invocation, answer = await invocation_of(api, double)
         stream = await api.stream(invocation)
-        stream.write(b"{}")
-        assert await api.fail(invocation, FAILURE)
+        stream.write(HEAD)
+        assert not await api.fail(invocation, FAILURE)  # a second answer
         stream.end()
         assert await stream.accepted()
-    assert double.connections == 2
-    answer.cancel()
+        answer.cancel()
+        assert double.connections == 2
+        [second] = double.violations
+        assert "from InvocationResponse to InvocationResponse" in second
+        double.violations.clear()
 
 
 @pytest.mark.parametrize(
@@ -158,9 +164,11 @@ async def test_errors_carry_their_type_and_document():
         api = RuntimeAPI(address)
         invocation, answer = await invocation_of(api, double)
         await api.fail(invocation, FAILURE)
-        await api.fail_init(FAILURE)
-    await answer
-    error, init = double.requests
+        await answer
+    start = RuntimeAPIDouble()
+    async with start.serve() as address:
+        await RuntimeAPI(address).fail_init(FAILURE)
+    [error], [init] = double.requests, start.requests
     assert error.path == f"invocation/{invocation.request_id}/error"
     assert error.headers["lambda-runtime-invocation-id"] == "echo-me"
     assert init.path == "init/error"
@@ -189,6 +197,7 @@ async def test_an_answer_that_nobody_reads_holds_its_writer_back():
         stream = await api.stream(invocation)
 
         async def write_much():
+            stream.write(HEAD)
             for _ in range(200):
                 stream.write(b"x" * 100_000)
                 if stream.paused:
@@ -202,7 +211,7 @@ async def test_an_answer_that_nobody_reads_holds_its_writer_back():
         double.read_bodies.set()
         await writing
         await stream.accepted()
-    assert len((await answer).body) == 20_000_000
+    assert len((await answer).body) == len(HEAD) + 20_000_000
 
 
 async def test_an_answer_to_a_runtime_api_that_went_away_raises_a_connection_error():
@@ -291,10 +300,13 @@ async def test_nothing_is_written_after_a_frame_that_is_only_half_out():
     double = RuntimeAPIDouble()
     double.read_bodies.clear()
     async with double.serve() as address:
-        stream = await RuntimeAPI(address).stream(Invocation("id", 0, b""))
+        api = RuntimeAPI(address)
+        invocation, answer = await invocation_of(api, double)
+        stream = await api.stream(invocation)
         stream.write(b"x" * 50_000_000)
         await asyncio.sleep(0.2)
         with pytest.raises(BlockingIOError):
             stream.fail_now(FAILURE)
         stream._connection.close()
         double.read_bodies.set()
+        answer.cancel()

@@ -19,6 +19,7 @@ HOST, PORT = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
 BASE = "/2018-06-01/runtime"
 PRELUDE = "application/vnd.awslambda.http-integration-response"
 poll = http.client.HTTPConnection(HOST, int(PORT))
+echo = {}  # what an answer has to send back
 
 
 def next_invocation():
@@ -27,13 +28,15 @@ def next_invocation():
     reply = poll.getresponse()
     body = reply.read()
     assert reply.status == 200, (reply.status, body)
+    token = "Lambda-Runtime-Invocation-Id"
+    echo[token] = reply.headers[token]
     return reply.headers["Lambda-Runtime-Aws-Request-Id"], json.loads(body), reply.headers
 
 
 def post(path, body=b"", headers={}):
     """(status, document)"""
     connection = http.client.HTTPConnection(HOST, int(PORT))
-    connection.request("POST", BASE + path, body, headers)
+    connection.request("POST", BASE + path, body, echo | headers)
     reply = connection.getresponse()
     result = reply.status, json.loads(reply.read())
     connection.close()
@@ -52,6 +55,7 @@ class Stream:
         self.socket.sendall((
             f"POST {BASE}/invocation/{id}/response HTTP/1.1\\r\\nHost: x\\r\\n"
             "Lambda-Runtime-Function-Response-Mode: streaming\\r\\n"
+            f"Lambda-Runtime-Invocation-Id: {echo['Lambda-Runtime-Invocation-Id']}\\r\\n"
             f"Content-Type: {content_type}\\r\\nTransfer-Encoding: chunked\\r\\n"
             "Trailer: Lambda-Runtime-Function-Error-Type\\r\\n"
             "Trailer: Lambda-Runtime-Function-Error-Body\\r\\n\\r\\n"

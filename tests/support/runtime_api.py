@@ -1,4 +1,7 @@
-"""A strict double of Lambda's Runtime API that keeps every frame as it arrived."""
+"""A double of Lambda's Runtime API that keeps every frame as it arrived.
+
+It refuses what the local Lambda's refuses, by the same rules, and the test that caused it fails.
+"""
 
 import asyncio
 import base64
@@ -6,11 +9,17 @@ import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import h11
+
+from local.aws_lambda.answer import INTEGRATION_RESPONSE, PreludeParser
+from local.aws_lambda.answer_form import check_trailers, is_streamed
+from local.aws_lambda.http import by_name
+from local.aws_lambda.invocation import MalformedAnswer
+from local.aws_lambda.runtime_state import Refused, RuntimeCalls
 
 PREFIX = "/2018-06-01/runtime/"
 
@@ -45,12 +54,16 @@ class Request:
 
 
 class RuntimeAPIDouble:
-    """Hands out the events that a test gives it, and answers 202."""
+    """Hands out the events that a test gives it, and answers 202.
+
+    `violations` has what the runtime did wrong. What is left there at the end fails the test.
+    """
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.requests: list[Request] = []
         self.connections = 0
+        self.open = 0  # of these
         self.polls = 0  # connections on which `next` was asked
         self.status = 202
         self.read_bodies = asyncio.Event()  # cleared: the answer's body is left in the socket
@@ -58,13 +71,19 @@ class RuntimeAPIDouble:
         self.close_after_next = False
         self.next_status = 200
         self.headers: dict[str, str] = {}
+        self.violations: list[str] = []
+        self._calls = RuntimeCalls()
+        self._poller: asyncio.StreamReader | None = None
+        self._ended = 0  # connections that have to be closed by the runtime, since it said so
         self._events: asyncio.Queue[bytes] = asyncio.Queue()
-        self._answered: asyncio.Queue[Request] = asyncio.Queue()
+        self._answered: asyncio.Queue[Request | None] = asyncio.Queue()
 
     async def invoke(self, event: Any) -> Request:
         """The runtime's answer to `event`, whole."""
         self._events.put_nowait(event if isinstance(event, bytes) else json.dumps(event).encode())
-        return await asyncio.wait_for(self._answered.get(), 20)
+        answer = await asyncio.wait_for(self._answered.get(), 20)
+        assert answer, self.violations
+        return answer
 
     async def asked_for_the_next(self) -> None:
         """Wait until the runtime is done with the last invocation, its line included. For streamed
@@ -82,72 +101,168 @@ class RuntimeAPIDouble:
             # What is on its way here gets a task that begins, and so one that closes it.
             await asyncio.sleep(0.01)
             server.close()
+        await self.ends()
+        if self._ended:
+            self.violations.append(f"{self._ended} connections are open after their answers")
+        assert not self.violations, self.violations
+
+    async def ends(self) -> None:
+        """Give the runtime a moment to close the connections of its whole answers."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while self._ended:
+                    await asyncio.sleep(0.001)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        polled = False
         self.connections += 1
+        self.open += 1
         try:
-            while (request := await self._head(reader)) is not None:
-                if request.kind == "next":
-                    self.polls += not polled
-                    polled = True
-                    await self._next(writer)
-                    if self.close_after_next:
-                        return
-                    continue
-                self.requests.append(request)
-                await self._body(reader, request)
-                writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 2\r\n\r\n{}" % self.status)
-                await writer.drain()
-                self._answered.put_nowait(request)
+            await self._serve(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            self.open -= 1
             writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        polled = False
+        while (request := await self._head(reader)) is not None:
+            try:
+                if request.kind == "next":
+                    self.polls += not polled
+                    polled = True
+                    await self._next(reader, writer)
+                else:
+                    await self._take(reader, request)
+                    await _reply(writer, self.status, b"{}")
+                    self._answered.put_nowait(request)
+            except Refused as refusal:
+                self._violation(f"{request.path}: {refusal}")
+                await _reply(writer, refusal.status, json.dumps(refusal.document).encode())
+            if request.kind == "next" and self.close_after_next:
+                return
+            if request.headers.get("connection") == "close":
+                return await self._end(reader)
 
     async def _head(self, reader: asyncio.StreamReader) -> Request | None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return None
-        parser = h11.Connection(h11.SERVER)  # refuses a malformed head
+        parser = h11.Connection(h11.SERVER)
         parser.receive_data(head)
-        event = parser.next_event()
+        try:
+            event = parser.next_event()
+        except h11.RemoteProtocolError as error:
+            self._violation(f"not HTTP: {error}")
+            return None
         assert isinstance(event, h11.Request)
         path = event.target.decode()
-        assert path.startswith(self.prefix + PREFIX), path
-        headers = {name.decode(): value.decode() for name, value in event.headers}
-        return Request(event.method.decode(), path.removeprefix(self.prefix + PREFIX), headers)
+        if not path.startswith(self.prefix + PREFIX):
+            self._violation(f"{path} is not part of the Runtime API")
+            return None
+        path = path.removeprefix(self.prefix + PREFIX)
+        return Request(event.method.decode(), path, by_name(event.headers))
 
-    async def _next(self, writer: asyncio.StreamWriter) -> None:
+    async def _next(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.next_status != 200:
             writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % self.next_status)
             return
+        self._calls.next(again=self._poller is not None and self._poller.at_eof())
+        self._poller = reader
         event = await self._events.get()
+        if reader.at_eof():
+            self._events.put_nowait(event)
+            return
         headers = {
             "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
             "Lambda-Runtime-Deadline-Ms": "9999999999999",
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:1:function:f:live",
+            "Lambda-Runtime-Invocation-Id": str(uuid.uuid4()),
             "Content-Length": str(len(event)),
             **self.headers,
         }
+        self._calls.hand_out(
+            headers["Lambda-Runtime-Aws-Request-Id"], headers["Lambda-Runtime-Invocation-Id"]
+        )
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         writer.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + event)
+
+    async def _take(self, reader: asyncio.StreamReader, request: Request) -> None:
+        """The runtime's answer or error. Raises Refused."""
+        match request.method, request.path.split("/"):
+            case "POST", ["init", "error"]:
+                self._calls.fail_init()
+            case "POST", ["invocation", request_id, "response" | "error"]:
+                self._calls.answer(request_id, request.headers)
+            case _:
+                raise Refused(404, "NotFound", f"{request.method} {request.path} is unknown")
+        self.requests.append(request)
+        try:
+            await self._body(reader, request)
+        finally:
+            if request.path != "init/error":
+                self._calls.answered()
+        _check_form(request)
+        request.complete = True
 
     async def _body(self, reader: asyncio.StreamReader, request: Request) -> None:
         await self.read_bodies.wait()
         if request.headers.get("transfer-encoding") != "chunked":
             length = int(request.headers["content-length"])
             request.frames.append(await reader.readexactly(length))
-        else:
-            while size := int(await reader.readuntil(b"\r\n"), 16):
-                request.frames.append(await reader.readexactly(size))
-                assert await reader.readexactly(2) == b"\r\n"
-            while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-                name, _, value = line.decode().strip().partition(": ")
-                assert name in request.headers["trailer"], "a trailer that was not announced"
-                request.trailers[name.lower()] = value
-        request.complete = True
+            return
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            request.frames.append(await reader.readexactly(size))
+            assert await reader.readexactly(2) == b"\r\n"
+        while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+            name, _, value = line.decode().strip().partition(": ")
+            request.trailers[name.lower()] = value
+
+    async def _end(self, reader: asyncio.StreamReader) -> None:
+        """After `Connection: close` the runtime sends nothing more, and closes the connection."""
+        self._ended += 1
+        try:
+            if await reader.read(1):
+                self._violation("a request on a connection after `Connection: close`")
+        finally:
+            self._ended -= 1
+
+    def _violation(self, what: str) -> None:
+        self.violations.append(what)
+        self._answered.put_nowait(None)
+
+
+def _check_form(request: Request) -> None:
+    """Raises Refused."""
+    streamed = is_streamed(request.headers)
+    check_trailers(request.headers, request.trailers)
+    if request.kind == "response" and not streamed:
+        _check_json(request)
+    if streamed and request.headers.get("content-type") == INTEGRATION_RESPONSE:
+        _check_prelude(request)
+
+
+def _check_json(request: Request) -> None:
+    try:
+        json.loads(request.body)
+    except ValueError:
+        raise Refused(400, "Runtime.MalformedAnswer", "the answer isn't JSON") from None
+
+
+def _check_prelude(request: Request) -> None:
+    """One that failed may have broken off in its prelude."""
+    parser = PreludeParser()
+    try:
+        if not any(parser.feed(frame) for frame in request.frames) and not request.trailers:
+            parser.end()
+    except MalformedAnswer as error:
+        raise Refused(400, "Runtime.MalformedAnswer", str(error)) from None
+
+
+async def _reply(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+    writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+    await writer.drain()
 
 
 def closed_address() -> str:
