@@ -16,7 +16,7 @@ from handler.app import guard, own_routes
 from handler.app.answer import answer
 from handler.app.guard import Refusal
 from handler.log import lines
-from handler.log.record import record_of
+from handler.log.record import PAGE, record_of
 from handler.secret.cache import CachedSecret
 
 logger = logging.getLogger(__name__)
@@ -65,13 +65,25 @@ class App:
         """Answer what isn't a POST to a bot. `bot` is the one on its path."""
         if self._own and bot:
             # fastapi_poe's page comes after a page of the bot's.
-            await own_routes.first(self._own, self._rest, scope, receive, send)
+            await own_routes.first(self._own, self._page, scope, receive, send)
         elif self._own:
             await self._own(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "POST":
-            raise Refusal(404, "there is no bot at this path")
-        else:
+        elif scope["type"] != "http":
             await self._rest(scope, receive, send)
+        elif bot:
+            await self._page(scope, receive, send)
+        else:
+            raise Refusal(404, "there is no bot at this path")
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """fastapi_poe's page, without a key: by it people, and monitors of uptime, see that a bot
+        lives here."""
+        if scope["method"] != "GET":
+            raise Refusal(405, "a bot is asked by POST")
+        # Nothing is refused, but strangers may ask as often as they like, so it has a type of its
+        # own, of which few lines are written.
+        record_of(scope).type = PAGE
+        await self._rest(scope, receive, send)
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
         await self._authorize(bot, scope)
@@ -89,16 +101,17 @@ class App:
 
     async def _authorize(self, bot: fp.PoeBot, scope: Scope) -> None:
         """Raise `Refusal` unless the request has the key, as it is now."""
+        sent = guard.credential(scope["headers"])
         if self._secret is None:
-            return guard.check_key(scope["headers"], bot.access_key or "")
+            return guard.check_key(sent, bot.access_key or "")
         failures = self._secret.failures
         await self._secret.freshen()
         try:
-            guard.check_key(scope["headers"], bot.access_key or "")
+            guard.check_key(sent, bot.access_key or "")
         except Refusal:
             if not await self._secret.read_again():
                 raise
-            guard.check_key(scope["headers"], bot.access_key or "")
+            guard.check_key(sent, bot.access_key or "")
         finally:
             record_of(scope).secret_read_failures = self._secret.failures - failures
 

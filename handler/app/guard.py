@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.types import Receive
 
+from handler.secret.members import KEY_LENGTH
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Place = tuple[int | str, ...]  # in a document: the keys and positions that lead there
 
@@ -26,6 +28,8 @@ LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
 DEEPEST = 100
 TOO_DEEP = f"the body is nested more than {DEEPEST} levels deep"
 MOST_NAMED = 5  # wrong fields in a reason
+TOO_LARGE = "the body is larger than 6 MB"
+WRONG_KEY = "the access key is wrong"
 MODELS: dict[str, type[BaseRequest]] = {
     "query": fp.QueryRequest,
     "settings": fp.SettingsRequest,
@@ -33,6 +37,10 @@ MODELS: dict[str, type[BaseRequest]] = {
     "report_reaction": fp.ReportReactionRequest,
     "report_error": fp.ReportErrorRequest,
 }
+
+
+# By RFC 9110, 15.5: what a client may do instead.
+DEMANDED = {401: [(b"www-authenticate", b"Bearer")], 405: [(b"allow", b"GET, POST")]}
 
 
 class Refusal(Exception):
@@ -52,27 +60,40 @@ class Refusal(Exception):
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self.body)).encode()),
         ]
-        return [*headers, (b"www-authenticate", b"Bearer")] if self.status == 401 else headers
+        return [*headers, *DEMANDED.get(self.status, [])]
 
 
-def check_key(headers: RawHeaders, key: str) -> None:
-    """Raise 401 unless the request carries `Authorization: Bearer <key>`, once, compared in
-    constant time. RFC 9110, 11.1: the scheme's case does not matter."""
+def credential(headers: RawHeaders) -> bytes:
+    """What the request carries in `Authorization: Bearer <access key>`, once. Raises 401 unless
+    that could be a key, which takes no key to see. RFC 9110, 11.1: the scheme's case does not
+    matter."""
     sent = [value for name, value in headers if name == b"authorization"]
     scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
     if scheme.lower() != b"bearer":
         raise Refusal(401, "an access key is needed: Authorization: Bearer <access key>")
+    credentials = credentials.strip()
+    if len(credentials) != KEY_LENGTH or not credentials.isascii():
+        raise Refusal(401, WRONG_KEY)
+    return credentials
+
+
+def check_key(sent: bytes, key: str) -> None:
+    """Raise 401 unless `sent` is the key, compared in constant time."""
     # An empty key would let everyone in.
-    if not key or not hmac.compare_digest(credentials.strip(), key.encode()):
-        raise Refusal(401, "the access key is wrong")
+    if not key or not hmac.compare_digest(sent, key.encode()):
+        raise Refusal(401, WRONG_KEY)
 
 
 async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
-    """The whole body. Raises 413 past `LARGEST_BODY`, 415 for a type other than JSON."""
-    content_type = next((value for name, value in headers if name == b"content-type"), b"")
+    """The whole body. Raises 413 past `LARGEST_BODY`, 415 for a type other than JSON; by the
+    headers, where they tell, before anything is read."""
+    content_type = _header(headers, b"content-type")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind and kind != b"application/json" and not kind.endswith(b"+json"):
         raise Refusal(415, "the body has to be JSON: Content-Type: application/json")
+    length = _header(headers, b"content-length")
+    if length.isdigit() and (len(length) > 18 or int(length) > LARGEST_BODY):
+        raise Refusal(413, TOO_LARGE)
     body = bytearray()
     while True:
         message = await receive()
@@ -80,9 +101,13 @@ async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
             raise Refusal(400, "the body is incomplete")
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
-            raise Refusal(413, "the body is larger than 6 MB")
+            raise Refusal(413, TOO_LARGE)
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _header(headers: RawHeaders, name: bytes) -> bytes:
+    return next((value for each, value in headers if each == name), b"")
 
 
 def parse(body: bytes) -> dict[str, Any]:

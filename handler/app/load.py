@@ -1,7 +1,7 @@
 """The bot's module and its access keys → the ASGI app."""
 
 import logging
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -9,11 +9,20 @@ import fastapi_poe as fp
 
 from handler.app import own_routes
 from handler.app.dispatch import App
+from handler.app.keys import Rotation
 from handler.app.user_module import BadBot, import_bot
 from handler.log.places import BOT
-from handler.secret.cache import CachedSecret, Members
-from handler.secret.members import KEY, BadMember, check_key, parse_members
+from handler.secret.cache import CachedSecret
+from handler.secret.members import (
+    KEY,
+    BadMember,
+    Members,
+    check_key,
+    parse_members,
+    parse_unchecked,
+)
 from handler.secret.reader import ARN_VARIABLE
+from handler.secret.variables import Named, Variables, named_values
 
 # A person's key, which fastapi_poe would take for an access key.
 POE_API_KEY = "POE_API_KEY"
@@ -36,64 +45,55 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
 
     Raises `BadBot`, `BadMember`, `SecretUnreadable`, and whatever importing the bot does.
     """
-    members: dict[str, str] = {}
-    if secret:
-        members = _members(secret.text(), secret)
-        environ.update(members)
+    members = _members(secret) if secret else {}
+    variables = Variables(environ, members)
     if environ.pop(POE_API_KEY, None):
         logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
-    with own_routes.hosting_recorded() as recorded:
+    with own_routes.hosting_recorded() as recorded, named_values(environ, members):
         module = import_bot(folder)
-    bots = _bots(getattr(module, "bot", None) or recorded, module)
+        bots = _bots(getattr(module, "bot", None) or recorded, module)
     if len(bots) == 1 and bots[0].access_key is None:
-        bots[0].access_key = _key(environ)
+        bots[0].access_key = _key(environ, members)
+    rotation = Rotation(bots, members, variables)  # first: a key that was checked has no name
     for bot in bots:
         if bot.access_key is None:
             raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
-        bot.access_key = _checked(bot, bot.access_key)
+        with _at(f"the bot on path {bot.path}"):
+            bot.access_key = check_key(bot.access_key)
     own = own_routes.own_app(getattr(module, "app", None))
-    return App(bots, _followed(bots, secret, members) if secret else None, own)
+    return App(bots, _cached(secret, rotation) if secret else None, own)
 
 
-def _followed(bots: Sequence[fp.PoeBot], secret: Secret, members: Members) -> CachedSecret:
-    """The secret, read again when it is old or a key does not match. Each bot whose key is one of
-    its members gets that member's new value."""
-    names = {value.strip(): name for name, value in members.items()}
-    names[members[KEY]] = KEY  # whichever other member equals it today
-    sources = [(bot, names[bot.access_key]) for bot in bots if bot.access_key in names]
+def _cached(secret: Secret, rotation: Rotation) -> CachedSecret:
+    """The secret, read again when it is old or a key does not match."""
+    place = f"the secret {secret.arn}"
 
     def read() -> Members:
-        return _members(secret.fresh_text(), secret)
+        with _at(place):
+            return parse_unchecked(secret.fresh_text())
 
-    def follow(members: Members) -> None:
-        # All are looked at before any changes.
-        keys = [(bot, _checked(bot, members[name])) for bot, name in sources if name in members]
-        for bot, key in keys:
-            bot.access_key = key
+    def follow(members: Members) -> list[str]:
+        return [f"{place}: {fault}" for fault in rotation.follow(members)]
 
     return CachedSecret(read, follow)
 
 
-def _members(text: str, secret: Secret) -> dict[str, str]:
-    with _named(f"the secret {secret.arn}"):
-        return parse_members(text)
+def _members(secret: Secret) -> dict[str, str]:
+    with _at(f"the secret {secret.arn}"):
+        return parse_members(secret.text())
 
 
-def _checked(bot: fp.PoeBot, key: str) -> str:
-    with _named(f"the bot on path {bot.path}"):
-        return check_key(key)
-
-
-def _key(environ: MutableMapping[str, str]) -> str:
+def _key(environ: Mapping[str, str], members: Mapping[str, str]) -> str:
     key = environ.get(KEY)
     if key is None:
         raise BadMember(f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {KEY}")
-    with _named(KEY):
-        return check_key(key)
+    with _at(KEY):
+        key = check_key(key)
+    return Named(key, KEY) if key == members.get(KEY) else key
 
 
 @contextmanager
-def _named(place: str) -> Iterator[None]:
+def _at(place: str) -> Iterator[None]:
     """Put the place of a faulty member in front of the reason."""
     try:
         yield

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from handler.log import lines
+from handler.log.record import PAGE
 
 NAMESPACE = "PoeBot"
 UNITS = {
@@ -33,7 +34,8 @@ class Outcome(StrEnum):
 
 
 class Refusals:
-    """Refused requests, written at most once a minute, so that a flood costs no log lines."""
+    """Refused requests, written at most once a minute, so that a flood costs no log lines. Requests
+    for the page that needs no key share that line."""
 
     INTERVAL = 60  # seconds
 
@@ -47,6 +49,10 @@ class Refusals:
     def due(self, now: float) -> bool:
         """Whether a refusal may have a line of its own. `now`: seconds, on the clock of `take`."""
         return now - self._written >= self.INTERVAL
+
+    def hold_back(self, now: float) -> None:
+        """Count a line of a stranger's as that of this minute."""
+        self._written = now
 
     def take(self, now: float) -> int:
         """How many there were since the last line with any; they are written now."""
@@ -64,7 +70,7 @@ class Report(NamedTuple):
     first_event: float | None  # since the invocation's start; None without an event
     bytes: int
     cold_start: bool
-    type: str = "other"  # of the Poe request
+    type: str = "other"  # the record's
     events: int = 0
     errors: int = 0
     is_answer: bool = False
@@ -87,8 +93,10 @@ class Reporter:
         """The line's members; None without a line. `now`: seconds since the epoch."""
         if report.outcome is Outcome.REFUSED:
             self._refusals.count()
+        if _is_strangers(report):
             if not self._refusals.due(now) and not report.secret_read_failures:
                 return None
+            self._refusals.hold_back(now)
         metrics = self._metrics(report, now)
         return {
             # CloudWatch takes a directive without a metric for a broken one.
@@ -115,6 +123,11 @@ class Reporter:
             "SecretReadFailures": report.secret_read_failures,
         }
         return {name: value for name, value in values.items() if value}
+
+
+def _is_strangers(report: Report) -> bool:
+    page = report.type == PAGE and report.outcome is Outcome.DONE
+    return page or report.outcome is Outcome.REFUSED
 
 
 def _directive(metrics: Iterable[str], now: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 NAME = "poe.record"  # in `scope["state"]`
+PAGE = "page"  # the type of a request for the page that anybody may see
 
 
 class Tally:
@@ -29,7 +30,7 @@ class Record:
     def __init__(self, cold_start: bool = False) -> None:
         self.cold_start = cold_start
         self.started = time.perf_counter()  # seconds
-        self.type = "other"  # of the Poe request, once that is known
+        self.type = "other"  # of the Poe request, once that is known; or `PAGE`
         self.tally: Tally | None = None  # once there is an answer
         self.refused = False
         self.secret_read_failures = 0

@@ -73,7 +73,7 @@ class Loop:
             self._watchdog.disarm()  # the loop itself tells Lambda
         delivered = await _delivered(self._finish(exchange, failure))
         self._watchdog.disarm()
-        outcome = outcome_of(exchange.record, failure, delivered)
+        outcome = outcome_of(exchange.record, failure, delivered, exchange.cycle.status)
         return report_of(exchange.record, exchange.cycle, outcome)
 
     def _begin(self, invocation: Invocation) -> Exchange:

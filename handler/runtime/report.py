@@ -8,8 +8,11 @@ from handler.runtime.cycle import DEADLINE, Cycle
 from handler.runtime.wire import Failure
 
 
-def outcome_of(record: Record, failure: Failure | None, delivered: bool) -> Outcome:
-    """`delivered`: whether the Runtime API took the whole response, or the failure."""
+def outcome_of(
+    record: Record, failure: Failure | None, delivered: bool, status: int = 0
+) -> Outcome:
+    """`delivered`: whether the Runtime API took the whole response, or the failure. `status`: the
+    response's, which may be of the bot's own routes or of a library."""
     tally = record.tally
     if not delivered:
         return Outcome.RUNTIME_ERROR
@@ -17,7 +20,7 @@ def outcome_of(record: Record, failure: Failure | None, delivered: bool) -> Outc
         return Outcome.DEADLINE
     if failure or (tally and tally.errors):
         return Outcome.BOT_ERROR
-    return Outcome.REFUSED if record.refused else Outcome.DONE
+    return Outcome.REFUSED if record.refused or 400 <= status < 500 else Outcome.DONE
 
 
 def report_of(record: Record, cycle: Cycle, outcome: Outcome) -> Report:

@@ -7,21 +7,20 @@ may have been rotated since.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from handler.log.errors import StartError
+from handler.secret.members import Members
 
 logger = logging.getLogger(__name__)
-
-Members = Mapping[str, str]
 
 MAX_AGE = 300  # seconds
 PAUSE = 10  # seconds at least between two reads
 
 
 class CachedSecret:
-    """`read` gets the secret's current members, blocking; `follow` takes them over. Either may
-    raise; the text of a `StartError` is logged.
+    """`read` gets the secret's current members, blocking; `follow` takes them over and gives what
+    is wrong with any, for the log. Either may raise; the text of a `StartError` is logged.
 
     Ages are by the wall clock: a monotonic one may stand still while the environment is frozen.
     """
@@ -29,14 +28,14 @@ class CachedSecret:
     def __init__(
         self,
         read: Callable[[], Members],
-        follow: Callable[[Members], None],
+        follow: Callable[[Members], Sequence[str]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._read, self._follow, self._clock = read, follow, clock
         self._read_at = self._tried_at = clock()
         self._lock = asyncio.Lock()
         self._reads = 0  # that succeeded
-        self.failures = 0  # reads that failed so far
+        self.failures = 0  # reads so far that failed, or found a fault
 
     async def freshen(self) -> None:
         """Read the secret if it is older than `MAX_AGE`."""
@@ -45,7 +44,8 @@ class CachedSecret:
 
     async def read_again(self) -> bool:
         """Read the secret, unless another request did within `PAUSE`. False when there is nothing
-        new to compare with; a read that fails leaves what was known."""
+        new to compare with; a read that fails leaves what was known, and so does a faulty member
+        its own value alone."""
         known = self._reads
         async with self._lock:
             if self._reads > known:
@@ -58,7 +58,7 @@ class CachedSecret:
         self._tried_at = self._clock()
         try:
             members = await asyncio.to_thread(self._read)
-            self._follow(members)
+            faults = self._follow(members)
         except Exception as error:
             self.failures += 1
             reason = str(error) if isinstance(error, StartError) else type(error).__name__
@@ -66,6 +66,9 @@ class CachedSecret:
                 "the known key stays valid, since the secret could not be read again: %s", reason
             )
             return False
+        for fault in faults:
+            logger.error("what is faulty keeps the value that it had: %s", fault)
+        self.failures += bool(faults)
         self._read_at = self._clock()
         self._reads += 1
         return True

@@ -35,12 +35,19 @@ def parse_members(text: str) -> dict[str, str]:
 
     Raises `BadMember` for the first fault.
     """
+    members = parse_unchecked(text)
+    for fault in faults(members):
+        raise BadMember(fault)
+    return sound(members)
+
+
+def parse_unchecked(text: str) -> Members:
+    """The members of the secret's `text`, faulty ones too. Raises `BadMember` if there are none to
+    be found in it."""
     members = parse(text)
     if members is None:
         raise BadMember("it is not a JSON object, or has a member twice (`make set-key`)")
-    for fault in faults(members):
-        raise BadMember(fault)
-    return {**members, KEY: check_key(members[KEY])}
+    return members
 
 
 def parse(text: str) -> Members | None:
@@ -64,18 +71,31 @@ def faults(members: Members) -> Iterator[str]:
     if KEY not in members:
         yield f"there is no {KEY} (`make set-key`)"
     for name, value in members.items():
-        try:
-            check_name(name)
-        except BadMember as error:
-            # A name that isn't one may be a value in the wrong place.
-            shown = name if MEMBER_NAME.fullmatch(name) else "…"
-            yield f"{error} (`make set-secret NAME={shown} REMOVE=yes` takes this one out)"
-            continue
-        try:
-            check_value(name, value)
-        except BadMember as error:
-            command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
-            yield f"{error} (`{command}`)"
+        if fault := _fault(name, value):
+            yield fault
+
+
+def sound(members: Members) -> dict[str, str]:
+    """Those members that have no fault, the key without white space around it."""
+    return {
+        name: check_value(name, value) for name, value in members.items() if not _fault(name, value)
+    }
+
+
+def _fault(name: str, value: Any) -> str:
+    """The reason and the command; empty for a member without a fault."""
+    try:
+        check_name(name)
+    except BadMember as error:
+        # A name that isn't one may be a value in the wrong place.
+        shown = name if MEMBER_NAME.fullmatch(name) else "…"
+        return f"{error} (`make set-secret NAME={shown} REMOVE=yes` takes this one out)"
+    try:
+        check_value(name, value)
+    except BadMember as error:
+        command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
+        return f"{error} (`{command}`)"
+    return ""
 
 
 def check_name(name: str) -> str:

@@ -192,6 +192,31 @@ async def test_anybody_may_see_that_a_bot_lives_here_and_nothing_else():
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "status", "kind", "refused"),
+    [
+        ("GET", "/", 200, "page", False),
+        ("HEAD", "/", 405, "other", True),
+        ("OPTIONS", "/", 405, "other", True),
+        ("PUT", "/", 405, "other", True),
+        ("x", "/", 405, "other", True),
+        ("GET", "/favicon.ico", 404, "other", True),
+        ("POST", "/wp-login.php", 404, "other", True),
+    ],
+)
+async def test_what_strangers_get_is_known_as_such_to_the_log(method, path, status, kind, refused):
+    record = Record()
+
+    async def recorded(scope, receive, send):
+        await APP({**scope, "state": {NAME: record}}, receive, send)
+
+    async with client(recorded) as http:
+        response = await http.request(method, path)
+    assert response.status_code == status
+    assert (record.type, record.refused) == (kind, refused)
+    assert response.headers.get("allow") == ("GET, POST" if status == 405 else None)
+
+
+@pytest.mark.parametrize(
     "body", [b"{", b"[]", b'"x"', b"{}", b'{"type": 1}', b"\xff", b"[" * 99_999]
 )
 async def test_what_fastapi_poe_answers_with_500_is_a_400(body):

@@ -78,7 +78,8 @@ def seen(refusal):
 
 
 def check(*values, key=KEY):
-    guard.check_key([(b"host", b"x"), *((b"authorization", value) for value in values)], key)
+    headers = [(b"host", b"x"), *((b"authorization", value) for value in values)]
+    guard.check_key(guard.credential(headers), key)
 
 
 def refused_key(*values, key=KEY):
@@ -184,6 +185,20 @@ async def test_a_message_may_leave_everything_away():
 @pytest.mark.anyio
 async def test_a_body_of_6_mb_passes():
     assert len(await read(JSON, b" " * (LARGEST_BODY - 1), b" ")) == LARGEST_BODY
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("length", [str(LARGEST_BODY + 1), "9" * 5000])
+async def test_a_body_that_is_said_to_be_larger_is_not_read_at_all(length):
+    with pytest.raises(Refusal) as caught:
+        await guard.read_body([(b"content-length", length.encode())], None)
+    assert caught.value.status == 413
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("length", [b"", b"3", b"-1", b"x", b"\xb2", str(LARGEST_BODY).encode()])
+async def test_what_the_length_is_said_to_be_is_not_relied_on(length):
+    assert await read([*JSON, (b"content-length", length)], b"abc") == b"abc"
 
 
 @pytest.mark.anyio

@@ -131,6 +131,26 @@ def test_refusals_within_a_minute_are_counted_in_the_next_line():
     assert lines[60]["Refused"] == 60
 
 
+def test_the_page_that_anybody_may_see_is_written_once_a_minute_and_not_counted_as_refused():
+    reporter = Reporter("my-bot")
+    lines = [fields(type="page", reporter=reporter, now=second) for second in range(61)]
+    assert [number for number, line in enumerate(lines) if line] == [0, 60]
+    assert not metrics(lines[60])
+
+
+def test_a_page_and_a_refusal_of_one_minute_share_a_line():
+    reporter = Reporter("my-bot")
+    assert fields(type="page", reporter=reporter, now=0)
+    assert not fields(Outcome.REFUSED, reporter=reporter, now=59)
+    assert metrics(fields(type="page", reporter=reporter, now=60)) == {"Refused": 1}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.BOT_ERROR, Outcome.RUNTIME_ERROR, Outcome.DEADLINE])
+def test_a_page_that_fails_is_written_each_time(outcome):
+    reporter = Reporter("my-bot")
+    assert all(fields(outcome, type="page", reporter=reporter, now=second) for second in range(3))
+
+
 def test_an_answers_line_takes_the_refusals_along():
     reporter = Reporter("my-bot")
     for second in range(3):

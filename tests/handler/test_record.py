@@ -58,6 +58,24 @@ def test_an_outcome_follows_from_record_and_failure(record, failure, outcome):
     assert outcome_of(record, failure, delivered=False) is Outcome.RUNTIME_ERROR
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Outcome.DONE),
+        (304, Outcome.DONE),
+        (400, Outcome.REFUSED),
+        (404, Outcome.REFUSED),
+        (405, Outcome.REFUSED),
+        (499, Outcome.REFUSED),
+        (500, Outcome.DONE),
+        (501, Outcome.DONE),
+    ],
+)
+def test_a_route_of_the_bots_own_refuses_by_its_status(status, outcome):
+    assert outcome_of(record(), None, True, status) is outcome
+    assert outcome_of(record(errors=1), None, True, status) is Outcome.BOT_ERROR
+
+
 def test_a_report_has_what_record_and_response_say():
     answered = record(events=4, errors=1, first_event=100.25)
     answered.started, answered.type, answered.cold_start = 100.0, "query", True

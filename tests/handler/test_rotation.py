@@ -1,6 +1,8 @@
 """A new key is valid without a redeploy, and wrong keys can't make us ask often."""
 
 import asyncio
+import os
+import types
 
 import pytest
 
@@ -9,7 +11,7 @@ from handler.app.load import load
 from handler.log.record import NAME, Record
 from handler.secret.cache import MAX_AGE, PAUSE, CachedSecret
 from handler.secret.members import BadMember
-from tests.handler.test_dispatch import Bot, Secret, bot_module, post, query
+from tests.handler.test_dispatch import Bot, Secret, bot_module, client, post, query
 
 __all__ = ["bot_module"]
 
@@ -89,7 +91,39 @@ async def test_ten_thousand_wrong_keys_cost_one_read_in_ten_seconds(bot_module, 
     assert await status(app, NEW) == 200  # and the new key gets in within 10 s of any flood
 
 
-async def refused(app):
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        [],
+        [b""],
+        [b"w" * 32],
+        [b"Basic " + b"w" * 32],
+        [b"Bearer"],
+        [b"Bearer " + b"w" * 31],
+        [b"Bearer " + b"w" * 33],
+        [b"Bearer " + b"\xff" * 32],
+        [b"Bearer " + "é".encode() * 16],
+        [b"Bearer " + b"w" * 32] * 2,
+    ],
+)
+async def test_what_cannot_be_a_key_never_causes_a_read(bot_module, clock, credentials):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    for age in (0, PAUSE, MAX_AGE, 10 * MAX_AGE):
+        clock.now += age
+        assert await refused(app, [(b"authorization", value) for value in credentials])
+    assert secret.reads - 1 == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/x"), ("GET", "/"), ("PUT", "/")])
+async def test_what_is_no_request_to_a_bot_never_causes_a_read(bot_module, clock, method, path):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    clock.now += MAX_AGE
+    async with client(app) as http:
+        await http.request(method, path, headers={"Authorization": f"Bearer {NEW}"})
+    assert secret.reads - 1 == 0
+
+
+async def refused(app, authorization=((b"authorization", b"Bearer " + b"w" * 32),)):
     """A request with a wrong key, without the cost of a client."""
     sent = []
 
@@ -100,7 +134,7 @@ async def refused(app):
         "type": "http",
         "method": "POST",
         "path": "/",
-        "headers": [(b"authorization", b"Bearer " + b"w" * 32)],
+        "headers": [*authorization],
     }
     await app(scope, None, send)
     return sent[0]["status"] == 401
@@ -115,10 +149,7 @@ async def test_a_hundred_at_once_share_one_read(bot_module, clock):
     assert secret.reads - 1 == 1
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [BadMember("no"), RuntimeError("text"), {"POE_ACCESS_KEY": "short"}, {}, {"AWS_REGION": "x"}],
-)
+@pytest.mark.parametrize("trouble", [BadMember("no"), RuntimeError("text"), "no object", []])
 async def test_a_read_that_fails_keeps_the_old_key_and_is_counted(
     bot_module, clock, trouble, caplog
 ):
@@ -135,12 +166,54 @@ async def test_a_read_that_fails_keeps_the_old_key_and_is_counted(
     assert await status(app, NEW) == 200
 
 
-async def test_a_read_that_fails_for_a_known_reason_logs_it(bot_module, clock, caplog):
+@pytest.mark.parametrize("key", ["short", 7, None, "\0" * 32, "é" * 32])
+async def test_a_malformed_key_is_an_operators_mistake_and_keeps_the_known_one(
+    bot_module, clock, key, caplog
+):
     app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
-    secret.members = {"AWS_REGION": "x", "POE_ACCESS_KEY": OLD}
+    secret.members = {"POE_ACCESS_KEY": key}
     clock.now += MAX_AGE
     assert await status(app, OLD) == 200
-    assert f"the secret {secret.arn}: AWS_REGION would change" in caplog.text
+    assert "what is faulty keeps the value that it had" in caplog.text
+    assert "`make set-key`" in caplog.text
+    secret.members = {"POE_ACCESS_KEY": NEW}
+    clock.now += PAUSE
+    assert await status(app, NEW) == 200
+    assert await status(app, OLD) == 401
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        {"AWS_REGION": "x"},
+        {"OPENAI_API_KEY": 7},
+        {"lower": "x"},
+        {"": ""},
+        {"X": "\0"},
+        {"X": None},
+    ],
+)
+async def test_a_malformed_member_elsewhere_holds_up_no_key(bot_module, clock, faulty, caplog):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    secret.members = {**faulty, "POE_ACCESS_KEY": NEW}
+    clock.now += PAUSE
+    assert await status(app, NEW) == 200
+    assert await status(app, OLD) == 401
+    assert f"the secret {secret.arn}: " in caplog.text
+    assert "`make set-secret" in caplog.text
+
+
+@pytest.mark.parametrize("left", [{}, {"AWS_REGION": "x"}, {"OTHER_KEY": OLD}])
+async def test_a_key_whose_member_is_gone_is_valid_no_longer(bot_module, clock, left, caplog):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD, "OTHER_KEY": OLD})
+    secret.members = left
+    clock.now += MAX_AGE
+    assert await status(app, OLD) == 401
+    assert await status(app, "") == 401
+    assert "the bot on path / refuses everyone: POE_ACCESS_KEY is gone" in caplog.text
+    secret.members = {"POE_ACCESS_KEY": NEW}
+    clock.now += PAUSE
+    assert await status(app, NEW) == 200
 
 
 async def test_a_failed_read_is_in_the_line_of_its_request(bot_module, clock):
@@ -168,14 +241,149 @@ async def test_each_of_several_bots_follows_its_own_member(bot_module, clock):
     assert [bot.access_key for bot in (a, b, c)] == [NEW, "b" * 32, "c" * 32]
 
 
-async def test_members_with_one_bad_key_change_no_bot(bot_module, clock):
+async def test_a_malformed_key_of_one_bot_holds_up_no_other_bots(bot_module, clock, caplog):
     a, b = Bot("/a", "a" * 32), Bot("/b", "b" * 32)
     members = {"POE_ACCESS_KEY": OLD, "A_KEY": "a" * 32, "B_KEY": "b" * 32}
     app, secret = await served(bot_module, members, [a, b])
     secret.members = {**members, "A_KEY": NEW, "B_KEY": "short"}
     clock.now += PAUSE
-    assert await status(app, NEW, "/a") == 401
-    assert (a.access_key, b.access_key) == ("a" * 32, "b" * 32)
+    assert await status(app, NEW, "/a") == 200
+    assert (a.access_key, b.access_key) == (NEW, "b" * 32)
+    assert "the bot on path /b keeps the key that it had; B_KEY: " in caplog.text
+
+
+SAME = {"POE_ACCESS_KEY": OLD, "A_KEY": OLD, "B_KEY": f"{OLD}\n"}
+
+
+@pytest.fixture
+def in_environment(monkeypatch):
+    """Serves a list of bots from a function that reads `os.environ`, as a bot's module does."""
+    environ = os.environ.copy()
+
+    def serve(members, bots):
+        secret = Secret(members)
+        monkeypatch.setattr(
+            "handler.app.load.import_bot", lambda folder: types.SimpleNamespace(bot=bots())
+        )
+        return load(os.environ, secret), secret
+
+    yield serve
+    os.environ.clear()
+    os.environ.update(environ)
+
+
+def two_bots():
+    return [Bot("/a", os.environ["A_KEY"]), Bot("/b", os.getenv("B_KEY"))]
+
+
+@pytest.mark.parametrize("path", ["/a", "/b"])
+async def test_keys_of_equal_values_follow_the_names_that_the_bots_read(
+    in_environment, clock, path
+):
+    app, secret = in_environment(SAME, two_bots)
+    secret.members = {**SAME, f"{path[1:].upper()}_KEY": NEW}
+    clock.now += MAX_AGE
+    for each in ("/a", "/b"):
+        assert await status(app, NEW, each) == (200 if each == path else 401)
+        assert await status(app, OLD, each) == (401 if each == path else 200)
+
+
+async def test_equal_keys_that_change_at_once_do_not_change_places(in_environment, clock):
+    app, secret = in_environment(SAME, two_bots)
+    secret.members = {"POE_ACCESS_KEY": "p" * 32, "A_KEY": "a" * 32, "B_KEY": "b" * 32}
+    clock.now += MAX_AGE
+    assert await status(app, "a" * 32, "/a") == 200
+    assert await status(app, "b" * 32, "/b") == 200
+    assert await status(app, "p" * 32, "/b") == 401
+
+
+async def test_a_bot_without_a_key_of_its_own_follows_poes_though_another_is_equal(
+    in_environment, clock
+):
+    app, secret = in_environment(SAME, Bot)
+    secret.members = {**SAME, "A_KEY": "a" * 32, "POE_ACCESS_KEY": NEW}
+    clock.now += MAX_AGE
+    assert await status(app, NEW) == 200
+
+
+@pytest.mark.parametrize("rotated", [*SAME])
+async def test_a_key_whose_name_was_lost_is_never_kept_when_any_member_of_its_value_changes(
+    in_environment, clock, rotated
+):
+    app, secret = in_environment(SAME, lambda: Bot(access_key=f"{os.environ['A_KEY']}"))
+    secret.members = {**SAME, rotated: NEW}
+    clock.now += MAX_AGE
+    assert await status(app, OLD) == 401
+    assert await status(app, NEW) == 200
+    secret.members = {**SAME, rotated: "x" * 32}
+    clock.now += MAX_AGE
+    assert await status(app, "x" * 32) == 200
+
+
+async def test_a_key_of_the_bots_own_follows_no_member(bot_module, clock):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD}, Bot(access_key="own" + OLD[3:]))
+    secret.members = {"POE_ACCESS_KEY": NEW}
+    clock.now += MAX_AGE
+    assert await status(app, "own" + OLD[3:]) == 200
+    assert await status(app, NEW) == 401
+
+
+async def test_a_key_that_the_bot_sets_later_is_the_bots(bot_module, clock):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    bot_module.bot.access_key = "own" + OLD[3:]
+    secret.members = {"POE_ACCESS_KEY": NEW}
+    clock.now += MAX_AGE
+    assert await status(app, "own" + OLD[3:]) == 200
+
+
+# --- the environment ---------------------------------------------------------------------------
+
+
+async def test_the_environment_follows_the_secret(in_environment, clock):
+    members = {"POE_ACCESS_KEY": OLD, "X_KEY": "x1", "GONE_KEY": "g", "BAD_KEY": "b"}
+    app, secret = in_environment(members, Bot)
+    secret.members = {"POE_ACCESS_KEY": NEW, "X_KEY": "x2", "NEW_KEY": "n", "BAD_KEY": 7}
+    clock.now += MAX_AGE
+    assert await status(app, NEW) == 200
+    assert {name: os.environ.get(name) for name in {*members, *secret.members}} == {
+        "POE_ACCESS_KEY": NEW,
+        "X_KEY": "x2",
+        "NEW_KEY": "n",
+        "GONE_KEY": None,
+        "BAD_KEY": "b",
+    }
+    assert type(os.environ["POE_ACCESS_KEY"]) is str
+
+
+async def test_what_a_bot_puts_into_the_environment_itself_stays(in_environment, clock):
+    members = {"POE_ACCESS_KEY": OLD, "X_KEY": "x1", "Y_KEY": "y1", "Z_KEY": "z1"}
+
+    def bots():
+        os.environ["X_KEY"] = "the bot's"
+        os.environ["ADDED_KEY"] = "the bot's"
+        return Bot()
+
+    app, secret = in_environment(members, bots)
+    os.environ["Y_KEY"] = "the bot's"
+    del os.environ["Z_KEY"]
+    for number in (2, 3):
+        secret.members = {
+            "POE_ACCESS_KEY": OLD,
+            **{f"{name}_KEY": str(number) for name in ("X", "Y", "Z", "ADDED")},
+        }
+        clock.now += MAX_AGE
+        assert await status(app, OLD) == 200
+    for name in ("X_KEY", "Y_KEY", "ADDED_KEY"):
+        assert os.environ[name] == "the bot's"
+    assert "Z_KEY" not in os.environ
+
+
+async def test_a_persons_key_that_was_dropped_does_not_come_back(in_environment, clock):
+    app, secret = in_environment({"POE_ACCESS_KEY": OLD, "POE_API_KEY": "p"}, Bot)
+    secret.members = {"POE_ACCESS_KEY": OLD, "POE_API_KEY": "q"}
+    clock.now += MAX_AGE
+    assert await status(app, OLD) == 200
+    assert "POE_API_KEY" not in os.environ
 
 
 async def test_without_a_secret_there_is_nothing_to_read(bot_module):
