@@ -6,6 +6,7 @@ stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answ
 
 import asyncio
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from poe.client.served_bot import ServedBot
 from poe.standin.standin import PoeStandIn
 
 FOLDER = BUILD / "deploy-local"
+VARIABLES = FOLDER / "aws.sh"
 PORT = 9000
 AWS_PORT = 4566
 ANOTHER_PORT = "`make deploy-local PORT=9001`"
@@ -53,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     deployment = Deployment.chosen(options).given_too(**here)
     stack = deployment.options.stack
     shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(mode=0o700, parents=True)
     with ministack(FOLDER / "aws", port=options.aws_port) as aws:
         _stay_local(aws)
         _deploy(deployment)
         function = deployed.fetch(stack)
         package = function.unpack(FOLDER / "package")
-        endpoint = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
-        config = function.config(package, endpoint)
+        its_secret = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
+        config = function.config(package, its_secret | aws.credentials.environment)
+        _keep_variables(aws)
         asyncio.run(_serve(config, stack, options.port, began))
 
 
@@ -68,6 +72,13 @@ def _stay_local(aws: MiniStack) -> None:
     variables = aws.environment()
     os.environ.clear()
     os.environ.update(variables)
+
+
+def _keep_variables(aws: MiniStack) -> None:
+    """For this user's next commands: whoever has the credentials can run code here."""
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in aws.variables.items())
+    with open(os.open(VARIABLES, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(lines)
 
 
 def _deploy(deployment: Deployment) -> None:
@@ -102,15 +113,6 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
 
 
 def _greet(bot: ServedBot, stack: str, seconds: float) -> None:
-    exports = [
-        f"{name}={os.environ[name]}"
-        for name in (
-            "AWS_ENDPOINT_URL",
-            "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY",
-            "AWS_REGION",
-        )
-    ]
     print(
         f"""
 {stack} is deployed into a local AWS, and its function runs as it was deployed ({seconds:.0f} s).
@@ -120,7 +122,7 @@ def _greet(bot: ServedBot, stack: str, seconds: float) -> None:
   Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}        (in another terminal)
 
 To change its secret with `make set-key` or `make set-secret`, first run
-  export {" ".join(exports)}
+  . {shlex.quote(str(VARIABLES))}
 Press Ctrl-C to stop everything.
 """
     )

@@ -13,17 +13,33 @@ def free_port(wanted: int | None, choose: str = "") -> int:
     Raises UserError if `wanted` is in use, or not for this user; `choose` is how to choose another,
     for the text.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted or 0))
-        except PermissionError:
-            raise UserError(
-                f"port {wanted} is for root alone: choose another with {choose}"
-            ) from None
-        except OSError:
-            raise port_in_use(wanted, choose) from None
+    with _bound(wanted, choose) as probe:
         return int(probe.getsockname()[1])
+
+
+def listening(wanted: int | None, choose: str = "") -> socket.socket:
+    """A socket that listens on `wanted`, or on any free port. Raises UserError as `free_port`."""
+    listener = _bound(wanted, choose)
+    try:
+        listener.listen()
+    except OSError:  # two may be bound, where neither listens yet
+        listener.close()
+        raise port_in_use(wanted, choose) from None
+    return listener
+
+
+def _bound(wanted: int | None, choose: str) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((HOST, wanted or 0))
+    except PermissionError:
+        made.close()
+        raise UserError(f"port {wanted} is for root alone: choose another with {choose}") from None
+    except OSError:
+        made.close()
+        raise port_in_use(wanted, choose) from None
+    return made
 
 
 def port_in_use(port: int | None, choose: str) -> UserError:

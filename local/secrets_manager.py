@@ -21,7 +21,7 @@ import h11
 
 from local.aws_lambda.config import ACCOUNT
 from local.aws_lambda.http import BodyTooLarge, HttpServer, ServerConnection
-from local.signature import Credentials, NotSigned, SignedRequest
+from local.signature import Credentials, NotSigned, SignedRequest, headers_once
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -89,8 +89,9 @@ class _Route:
     async def handle(self, connection: ServerConnection, request: h11.Request) -> None:
         try:
             status, document = 200, await self._answer(connection, request)
-        except Refused as error:
-            status, document = error.status, {"__type": error.error_type, "Message": str(error)}
+        except (Refused, NotSigned) as error:
+            status = error.status if isinstance(error, Refused) else 400
+            document = {"__type": error.error_type, "Message": str(error)}
         headers = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amzn-requestid", str(uuid.uuid4())),
@@ -103,16 +104,13 @@ class _Route:
         except BodyTooLarge:
             message = f"The body is larger than {BODY_LIMIT} bytes"
             raise Refused("RequestEntityTooLargeException", message, 413) from None
-        headers = _headers(request)
+        headers = headers_once(request.headers)
         self._check_caller(headers)
         if request.method != b"POST" or request.target != b"/":
             raise Refused("UnknownOperationException", "Only POST / is served", 404)
-        try:
-            SignedRequest(headers, body).verify(
-                self.credentials, REGION, _SERVICE, datetime.now(UTC)
-            )
-        except NotSigned as error:
-            raise Refused(error.error_type, str(error)) from None
+        SignedRequest(headers, body).verify(
+            self.credentials, datetime.now(UTC), region=REGION, service=_SERVICE
+        )
         return self._value(headers.get("x-amz-target", ""), _parameters(body))
 
     def _check_caller(self, headers: Mapping[str, str]) -> None:
@@ -138,15 +136,6 @@ class _Route:
             "SecretString": self.text,
             "CreatedDate": self._created,
         }
-
-
-def _headers(request: h11.Request) -> dict[str, str]:
-    """By name; a name that comes twice would leave open which of its values was signed."""
-    headers: dict[str, str] = {}
-    for name, value in request.headers:
-        if headers.setdefault(name.decode(), text := value.decode("latin-1")) != text:
-            raise Refused("InvalidSignatureException", f"The header {name.decode()} comes twice")
-    return headers
 
 
 def _parameters(body: bytes) -> dict[str, Any]:

@@ -1,32 +1,34 @@
 """A local AWS for `make deploy-local` and the end-to-end test: MiniStack, in its own process.
 
+It answers to callers that sign with this run's random credentials, and to nobody else (`guard`).
 It needs another botocore, so it has a virtual environment of its own, created at its first use:
 build/ministack-<version>.
 """
 
 import contextlib
+import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.toolchain.errors import UserError
-from infra.toolchain.folders import BUILD, made_aside
+from infra.toolchain.folders import BUILD, ROOT, made_aside
 from infra.toolchain.pythons import environment_for_tools, this_version
 from infra.toolchain.uv import find_uv
-from local.ports import HOST, free_port
+from local.ports import HOST, listening
+from local.signature import Credentials
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 STARTER = Path(__file__).with_name("ministack_start.py")
 START_TIMEOUT_S = 60
+NO_MORE_LISTENERS = {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
 
 
 class MiniStackError(UserError):
@@ -35,9 +37,10 @@ class MiniStackError(UserError):
 
 @dataclass(frozen=True)
 class MiniStack:
-    """A local AWS that runs, at `endpoint`."""
+    """A local AWS that runs, at `endpoint`, for callers that have `credentials`."""
 
     endpoint: str
+    credentials: Credentials
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """`base` (by default this process's variables), with every way to the real AWS closed."""
@@ -53,8 +56,7 @@ class MiniStack:
         """What leads any SDK here, and nowhere else."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            **self.credentials.environment,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
@@ -73,36 +75,44 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
     Raises UserError.
     """
     python = installed()
-    port = free_port(port, "AWS_PORT=…")
-    folder.mkdir(parents=True, exist_ok=True)
-    # By this name, an S3 bucket is at <bucket>.localhost.
-    made = MiniStack(f"http://localhost:{port}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
     log = folder / "ministack.log"
-    variables = made.environment(environment_for_tools()) | {
-        "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "AUTH": str(auth).lower(),
-        "TMPDIR": str(folder),
-    }
-    process = _started(python, variables, log)
+    with listening(port, "AWS_PORT=…") as listener:
+        port = listener.getsockname()[1]
+        # By this name, an S3 bucket is at <bucket>.localhost.
+        made = MiniStack(f"http://localhost:{port}", Credentials.random())
+        variables = made.environment(environment_for_tools()) | {
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "AUTH": str(auth).lower(),
+            "TMPDIR": str(folder),
+            **NO_MORE_LISTENERS,
+        }
+        process = _started(python, variables, log, listener)
     try:
-        _wait_until_ready(process, port, log)
+        _wait_until_ready(port, log)
         yield made
     finally:
         _end(process)
 
 
-def _started(python: Path, variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _started(
+    python: Path, variables: Mapping[str, str], log: Path, listener: socket.socket
+) -> subprocess.Popen[bytes]:
+    """`listener` is handed over, so that nobody else can answer in MiniStack's place."""
+    descriptor = listener.fileno()
     with log.open("wb") as output:
         return subprocess.Popen(
-            [python, "-P", STARTER],  # this folder has a module of the same name
+            # -P: this folder has a module of the same name as MiniStack's package.
+            [python, "-P", STARTER, ROOT, str(descriptor)],
             env=variables,
             cwd=log.parent,
             stdin=subprocess.PIPE,  # closed when this process ends, however that happens
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[descriptor],
         )
 
 
@@ -133,22 +143,20 @@ def _run(command: list[str]) -> None:
         raise MiniStackError(f"MiniStack can't be installed; uv reports:\n{done.stderr.rstrip()}")
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not _is_healthy(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").splitlines()[-10:]
-            raise MiniStackError("MiniStack doesn't start; its log ends with:\n" + "\n".join(lines))
-        time.sleep(0.05)
-
-
-def _is_healthy(port: int) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _wait_until_ready(port: int, log: Path) -> None:
+    """Any answer will do, such as that this request is refused. A process that ends closes its
+    socket."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=START_TIMEOUT_S)
     try:
-        with opener.open(f"http://127.0.0.1:{port}/_localstack/health", timeout=5):
-            return True
-    except (OSError, urllib.error.URLError):
-        return False
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        lines = log.read_text(errors="replace").splitlines()[-10:]
+        raise MiniStackError(
+            "MiniStack doesn't start; its log ends with:\n" + "\n".join(lines)
+        ) from None
+    finally:
+        connection.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,7 @@
-"""Starts MiniStack with three defects fixed. Runs on its own virtual environment's Python.
+"""Starts MiniStack behind a guard, with three defects fixed. Runs on its own environment's Python.
+
+`ministack_start.py ROOT DESCRIPTOR`: the checkout's folder, and the socket that is served. The
+credentials that open it are this process's AWS_ACCESS_KEY_ID and so on.
 
 What CloudFormation does (its template reference) and MiniStack 1.5.33 does not:
 - `Ref` of a secret is its ARN; MiniStack gives its name.
@@ -9,16 +12,25 @@ And where policies are enforced: the CDK's bucket takes requests over TLS alone.
 loopback counts as such.
 """
 
+import asyncio
 import os
 import signal
 import string
+import sys
 import threading
 from typing import Any
 
-from ministack.app import main  # type: ignore[import-not-found]
-from ministack.core import iam_evaluator  # type: ignore[import-not-found]
-from ministack.services import lambda_svc  # type: ignore[import-not-found]
+from hypercorn.asyncio import serve  # type: ignore[import-not-found]
+from hypercorn.config import Config  # type: ignore[import-not-found]
+from ministack import app  # type: ignore[import-not-found]
+from ministack.core import iam_evaluator, lambda_runtime  # type: ignore[import-not-found]
+from ministack.services import lambda_svc, sts  # type: ignore[import-not-found]
 from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]
+
+sys.path.append(sys.argv[1])  # last, so that nothing of MiniStack's is hidden
+
+from local.aws.guard import Guard
+from local.signature import Credentials
 
 Properties = dict[str, Any]
 Made = tuple[str, dict[str, str]]  # physical id, attributes
@@ -28,6 +40,7 @@ create_secret, update_secret, delete_secret = (
     secrets[verb] for verb in ("create", "update", "delete")
 )
 create_url = lambda_svc._create_function_url_config
+code_url = lambda_svc._presigned_code_url
 condition_value = iam_evaluator._resolve_condition_key
 
 
@@ -75,6 +88,50 @@ def condition_value_on_loopback(key: str, context: Any) -> Any:
     return "true" if key.lower() == "aws:securetransport" else condition_value(key, context)
 
 
+def role_credentials(function: dict[str, Any]) -> dict[str, str]:
+    """For a function that MiniStack runs itself, such as a custom resource's.
+
+    MiniStack's own are the caller's, or can be computed from the function's name.
+    """
+    made = Credentials.random()
+    role, name = function.get("Role", "").rpartition("/")[2], function["FunctionName"]
+    account = function["FunctionArn"].split(":")[4]
+    session = {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{name}",
+        "UserId": f"{role}:{name}",
+        "SecretAccessKey": made.secret_access_key,
+        "SessionToken": made.session_token,
+    }
+    sts.register_session(made.access_key_id, session)
+    return made.environment
+
+
+def session_credentials(key_id: str) -> Credentials | None:
+    """What STS gave to a caller that this run's credentials led to."""
+    session = sts._sessions.get(key_id)
+    if session is None or sts._session_expired(session):
+        return None
+    return Credentials(key_id, session["SecretAccessKey"], session["SessionToken"])
+
+
+def guarded() -> Guard:
+    of_this_run = Credentials.of(os.environ)
+
+    def lookup(key_id: str) -> Credentials | None:
+        mine = key_id == of_this_run.access_key_id
+        return of_this_run if mine else session_credentials(key_id)
+
+    return Guard(app.app, int(os.environ["GATEWAY_PORT"]), lookup)
+
+
+def fix(guard: Guard) -> None:
+    secrets.update(create=create_with_arn, update=update_with_arn, delete=delete_with_arn)
+    lambda_svc._create_function_url_config = create_url_of_alias
+    lambda_svc._presigned_code_url = lambda function: guard.link(code_url(function))
+    lambda_svc.execution_credentials = lambda_runtime.execution_credentials = role_credentials
+    iam_evaluator._resolve_condition_key = condition_value_on_loopback
+
+
 def end_with_the_starter() -> None:
     """Whoever started this holds the other end of stdin, which closes even where it was killed."""
     starter = os.dup(0)
@@ -89,7 +146,9 @@ def end_with_the_starter() -> None:
 
 if __name__ == "__main__":
     end_with_the_starter()
-    secrets.update(create=create_with_arn, update=update_with_arn, delete=delete_with_arn)
-    lambda_svc._create_function_url_config = create_url_of_alias
-    iam_evaluator._resolve_condition_key = condition_value_on_loopback
-    main()
+    guard = guarded()
+    fix(guard)
+    config = Config()
+    config.bind = [f"fd://{sys.argv[2]}"]
+    config.keep_alive_timeout = 75
+    asyncio.run(serve(guard, config))

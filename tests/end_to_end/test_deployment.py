@@ -115,10 +115,8 @@ class World:
         )
 
     def client(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
-        keys = credentials or {
-            "aws_access_key_id": "testing",
-            "aws_secret_access_key": "testing",
-        }
+        mine = self.aws.credentials.environment
+        keys = credentials or {name.lower(): value for name, value in mine.items()}
         return boto3.client(service, endpoint_url=self.aws.endpoint, region_name=REGION, **keys)
 
     def deploy(self, greeting: str) -> "Deployment":
