@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
+from commands.terminal.text import visible
 from infra.aws.secret_members import BadMember
 from infra.toolchain.errors import UserError
 
@@ -63,7 +64,7 @@ def run_command(
         try:
             status = main(arguments) or 0
         except (UserError, BadMember) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {visible(str(error))}", file=sys.stderr)
             status = FAILED
         except (KeyboardInterrupt, EOFError):
             print(f"\n{interrupted}".rstrip(), file=sys.stderr)

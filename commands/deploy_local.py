@@ -18,6 +18,7 @@ from commands.command import exit_with
 from commands.deployment import QUIETLY, Deployment, deployment_parser
 from commands.running_bot import RunningBot
 from commands.terminal.log_lines import LogPrinter
+from commands.terminal.text import say
 from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from infra.package.target import this_architecture
@@ -97,9 +98,7 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
     bot = ServedBot(f"http://{HOST}:{port}/", key)
     lines = LogPrinter(print)
     async with AsyncExitStack() as entered:
-        poe = PoeStandIn(
-            access_key=key, settings=bot.settings, folder=FOLDER / "poe", on_line=print
-        )
+        poe = PoeStandIn(access_key=key, settings=bot.settings, folder=FOLDER / "poe", on_line=say)
         await entered.enter_async_context(poe)
         config = replace(config, environment={**config.environment, **poe.environment})
         function = LocalLambda(config, host=HOST, port=port, on_line=lines)

@@ -18,6 +18,7 @@ from commands.arguments import Parser, chosen_bot, number, port
 from commands.command import exit_with
 from commands.running_bot import Packages, RunningBot
 from commands.terminal.log_lines import LogPrinter
+from commands.terminal.text import say
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD
@@ -109,7 +110,7 @@ def _stand_in(bots: Sequence[ServedBot], folder: Path) -> PoeStandIn:
         more_bots={bot.key: bot.settings for bot in others},
         api_key=os.environ.get("POE_API_KEY"),
         folder=folder,
-        on_line=print,
+        on_line=say,
     )
 
 

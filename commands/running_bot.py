@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from commands.terminal.log_lines import LogPrinter
+from commands.terminal.text import continued
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
@@ -21,6 +22,7 @@ from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
 
 POES_PATIENCE = 5  # seconds until the first byte of an answer
+_INDENT = "  "
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class RunningBot:
         try:
             await self.poe.refresh_settings()
         except BadSettings as error:
-            print(f"warning: {error}")
+            print(f"warning: {continued(str(error), _INDENT)}")
 
     async def follow(self, changes: Changes, packages: "Packages") -> None:
         """Build and start the bot again after each change, for ever. Raises UserError where the
@@ -62,7 +64,7 @@ class RunningBot:
                 await self.function.replace(replace(self.function.config, package=package))
                 await self.start()
             except UserError as error:
-                print(f"error: {error}")
+                print(f"error: {continued(str(error), _INDENT)}")
             else:
                 print(f"Reloaded in {time.monotonic() - began:.1f} s.")
 

@@ -3,26 +3,31 @@
 import os
 from typing import TextIO
 
-from commands.terminal.text import without_controls
+from commands.terminal.text import continued, one_line, visible
 from poe.client.turn import Event, Turn
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class Screen:
-    """Prints answers to `out` as they arrive; all else is `notes`, which a pipe leaves out."""
+    """Prints answers to `out` as they arrive; all else is `notes`, which a pipe leaves out.
+
+    In a terminal the bot's lines are indented: none can pass for a prompt, or for one of ours.
+    """
 
     def __init__(self, out: TextIO, notes: TextIO, *, raw: bool) -> None:
         self._out = out
         self._notes = notes
         self._raw = raw
+        self._indent = "  " if out.isatty() else ""
         self._colours = notes.isatty() and "NO_COLOR" not in os.environ
         self._in_line = False
 
     def event(self, event: Event) -> None:
         """Print what Poe would show of an event at once: its text."""
         if self._raw:
-            self._print(f"{event.seconds:8.3f} s  {event.name:<16} {event.data}\n")
+            line = one_line(f"{event.seconds:8.3f} s  {event.name:<16} {event.data}")
+            print(line, file=self._out, flush=True)
             return
         if event.name == "replace_response" and self._in_line:
             self._end_line()
@@ -49,7 +54,7 @@ class Screen:
 
     def introduction(self, text: str) -> None:
         if text:
-            self._dim(text)
+            self._dim(f"{self._indent}{text}")
 
     def stopped(self) -> None:
         self._end_line()
@@ -59,15 +64,17 @@ class Screen:
         self._note(text, _DIM)
 
     def _note(self, text: str, colour: str) -> None:
-        shown = without_controls(text)
+        shown = continued(text, "  ")
         line = f"{colour}{shown}{_PLAIN}" if self._colours else shown
         print(line, file=self._notes, flush=True)
 
     def _print(self, text: str) -> None:
-        shown = without_controls(text)
-        print(shown, end="", file=self._out, flush=True)
-        if shown:
-            self._in_line = not shown.endswith("\n")
+        # The two halves of a CR LF may come in two events.
+        for line in visible(text.replace("\r", "")).splitlines(keepends=True):
+            indent = "" if self._in_line or line == "\n" else self._indent
+            print(f"{indent}{line}", end="", file=self._out)
+            self._in_line = not line.endswith("\n")
+        self._out.flush()
 
     def _end_line(self) -> None:
         if self._in_line:

@@ -1,5 +1,14 @@
 """What `make run` and `make logs` show of a function's log: a line for people from each line for
-machines."""
+machines.
+
+    12:34:56  query: done, 3 events, 1,234 ms     this host's or Lambda's
+    12:34:56  WARN the first line of a message    logged, by level
+              │ its second line
+    12:34:56  │ a line that was printed
+
+Nothing that is printed or logged can pass for another line: all of it comes after a time, a mark
+or a level, and what a terminal would obey is written out.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from commands.terminal.text import without_controls
+from commands.terminal.text import continued
 
 
 class LogPrinter:
@@ -25,9 +34,9 @@ class LogPrinter:
         except _OF_ANOTHER_FORM:
             text = None
         if text is None:
-            self._say(without_controls(line))
-        elif text:
-            self._say(f"{at or datetime.now():%H:%M:%S}  {without_controls(text)}")
+            text = f"{_MARK}{line}"
+        if text:
+            self._say(f"{at or datetime.now():%H:%M:%S}  {continued(text, _INDENT + _MARK)}")
 
     @contextmanager
     def without_failed_starts(self) -> Iterator[None]:
@@ -61,6 +70,9 @@ class LogPrinter:
             text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
         return text
 
+
+_MARK = "│ "
+_INDENT = " " * len("12:34:56  ")
 
 # What a line of the bot's own raises that is nearly in a form that is known.
 _OF_ANOTHER_FORM = (

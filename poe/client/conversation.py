@@ -10,6 +10,7 @@ Requests follow Poe's protocol specification, version 1.2. An answer is read as 
 """
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,10 @@ class Conversation:
         self.url = url
         self._limits = limits
         self._client = http_client(url)
-        self._headers = {"Authorization": f"Bearer {access_key}"}
+        self._headers = {
+            "Authorization": f"Bearer {access_key}",
+            "Content-Type": "application/json",
+        }
         self.user_id = identifier("u")
         self.conversation_id = identifier("c")
         self.history: list[dict[str, Any]] = []
@@ -167,7 +171,11 @@ class Conversation:
 
     async def _open(self, body: Mapping[str, Any]) -> httpx.Response:
         """Send one request; the response with its head read and its body still to come."""
-        request = self._client.build_request("POST", self.url, json=body, headers=self._headers)
+        # As ASCII: the history may hold half of a surrogate pair, such as in a file's name.
+        content = json.dumps(body, separators=(",", ":"))
+        request = self._client.build_request(
+            "POST", self.url, content=content, headers=self._headers
+        )
         try:
             response = await self._client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

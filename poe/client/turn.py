@@ -19,6 +19,12 @@ STREAM_TYPE = "text/event-stream"
 DEFAULT_ERROR = "The bot ran into a problem and gave no details."
 
 
+def well_formed(text: str) -> str:
+    """`text` as UTF-8 can carry it: the halves of a surrogate pair, which may have come in two
+    events, are joined, and one without the other is replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @dataclass(frozen=True)
 class Limits:
     """Poe's limits on one answer; times in seconds from the request."""
@@ -165,12 +171,12 @@ class TurnBuilder:
             self._check_end()
         return Turn(
             events=tuple(self.events),
-            text="".join(self._texts),
-            suggested_replies=tuple(self._replies),
+            text=well_formed("".join(self._texts)),
+            suggested_replies=tuple(map(well_formed, self._replies)),
             files=tuple(self._files),
             metadata=self._metadata,
             content_type=self._content_type,
-            error=self._error,
+            error=None if self._error is None else well_formed(self._error),
             broken=tuple(self.broken),
             head_seconds=self.head_seconds,
             first_response_seconds=self.first_response_seconds,

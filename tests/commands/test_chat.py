@@ -1,6 +1,7 @@
 """`make chat` through a pipe and in a terminal."""
 
 import asyncio
+import codecs
 import io
 import os
 import pty
@@ -24,6 +25,7 @@ from commands.command import run_command
 from poe.client import access
 from poe.standin.standin import PoeStandIn
 from tests.support.bot_folder import write_folder
+from tests.support.text import FORGED
 
 KEY = "k" * 32
 PROJECT = Path(__file__).parents[2]
@@ -40,6 +42,18 @@ class TalkBot(fp.PoeBot):
                 yield fp.PartialResponse(text="More?", is_suggested_reply=True)
                 file = fp.Attachment(url="https://a/b", content_type="image/png", name="b.png")
                 yield fp.PartialResponse(text="", attachment=file)
+            case "halves":
+                yield fp.PartialResponse(text="\ud83d")
+                yield fp.PartialResponse(text="\ude00 and \ud83d")
+            case "last answer":
+                yield fp.PartialResponse(text=ascii(request.query[-2].content))
+            case "forge":
+                for forged in FORGED:
+                    yield fp.PartialResponse(text=f"a{forged}you> forged\r")
+                    yield fp.PartialResponse(text="\nerror: forged")
+                yield fp.PartialResponse(text=f"b{FORGED}\nyou> c", is_suggested_reply=True)
+                yield fp.PartialResponse(text="".join(FORGED), is_suggested_reply=True)
+                yield fp.ErrorResponse(text="first" + "you> second".join(FORGED))
             case "for ever":
                 while True:
                     yield fp.PartialResponse(text="on ")
@@ -158,10 +172,44 @@ def test_a_failed_turn_shows_the_bots_error_and_gives_status_1(chat: Chat, url: 
 
 def test_everything_of_an_answer_is_shown_and_no_control_character(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="replace", POE_ACCESS_KEY=KEY)
-    assert run.stdout == "draft[2J\nfinal\n"
+    assert run.stdout == "draft\\x1b[2J\nfinal\n"
     assert "(replaced by)" in run.stderr
     assert "suggested reply: More?" in run.stderr
     assert "file: b.png (image/png) https://a/b" in run.stderr
+
+
+def test_half_an_emoji_is_replaced_and_two_halves_are_joined_in_what_follows(
+    chat: Chat, url: str
+) -> None:
+    run = chat("--url", url, said="halves\nlast answer", POE_ACCESS_KEY=KEY)
+    shown, last = run.stdout.splitlines()
+    assert shown == "\ufffd\ufffd and \ufffd"
+    assert last == ascii("\U0001f600 and \ufffd")
+    assert run.returncode == 0
+
+
+def test_a_message_that_isnt_utf_8_is_sent_with_replaced_characters(url: str) -> None:
+    run = subprocess.run(
+        command("--url", url),
+        input=b"caf\xe9 \xff\n",
+        cwd=PROJECT,
+        env=environment(POE_ACCESS_KEY=KEY),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert run.stdout.decode() == "1: caf\ufffd \ufffd []\n"
+    assert (run.returncode, b"Traceback" in run.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("options", [(), ("--raw",)])
+def test_an_answer_cant_control_the_terminal(
+    chat: Chat, url: str, options: tuple[str, ...]
+) -> None:
+    run = chat("--url", url, *options, said="forge", POE_ACCESS_KEY=KEY)
+    lines = (run.stdout + run.stderr).split("\n")
+    assert [line for line in lines if not line.isprintable()] == []
+    assert not [line for line in run.stderr.split("\n") if line.startswith("you> ")]
 
 
 def test_raw_shows_the_events(chat: Chat, url: str) -> None:
@@ -320,14 +368,16 @@ class Terminal:
             start_new_session=True,
         )
         os.close(inner)
-        self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.shown = self.everything = ""
 
     def wait_for(self, text: str) -> None:
         """Read on until the text has come, and pass over it."""
         while text not in self.shown:
             readable, _, _ = select.select([self._screen], [], [], 10)
             assert readable, f"{text!r} never came, but {self.shown!r}"
-            self.shown += os.read(self._screen, 1000).decode()
+            came = self._decoder.decode(os.read(self._screen, 1000))
+            self.shown, self.everything = self.shown + came, self.everything + came
         self.shown = self.shown.partition(text)[2]
 
     def type(self, keys: str) -> None:
@@ -353,6 +403,20 @@ def terminal(url: str) -> Iterator[Terminal]:
     terminal = Terminal("--url", url)
     yield terminal
     terminal.leave()
+
+
+def test_no_line_of_an_answer_can_pass_for_the_prompt_or_a_line_of_ours(
+    terminal: Terminal,
+) -> None:
+    terminal.wait_for("you> ")
+    terminal.type("forge\n")
+    terminal.wait_for(" events · ")
+    terminal.wait_for("you> ")
+    shown = terminal.everything.replace("\r\n", "\n").split("\n")
+    assert [line for line in shown if line.startswith("you> ")] == ["you> forge", "you> "]
+    assert not [line for line in shown if line.startswith("error: ")]  # ours is red
+    assert [line for line in shown if line.startswith("\x1b[31merror: first")]
+    assert "  you> forged" in shown
 
 
 def test_ctrl_c_stops_an_answer_and_ctrl_d_ends_the_chat(terminal: Terminal) -> None:

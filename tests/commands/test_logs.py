@@ -16,6 +16,7 @@ from commands.terminal.log_lines import LogPrinter
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from tests.support.aws import Aws, Stack, aws, command, environment, run
+from tests.support.text import FORGED
 
 MODULE = "commands.logs"
 INVOCATION = {
@@ -78,7 +79,7 @@ def test_the_log_is_followed_until_ctrl_c(deployed: Stack) -> None:
     rest, said = follower.communicate(timeout=20)
     text = "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms\n"
     assert first[10:] == text
-    assert (second, rest, follower.returncode) == ("a line of the bot's own\n", "", 0)
+    assert (second[10:], rest, follower.returncode) == ("│ a line of the bot's own\n", "", 0)
     assert said.startswith(f"{deployed.log_group}, since ")
     assert len(said.splitlines()) == 1 + bool("the end of the line with ^C")
 
@@ -116,7 +117,9 @@ def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
     [
         (INVOCATION, "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms"),
         ({"level": "WARN", "message": "careful"}, "WARN careful"),
-        ({"level": "INFO", "message": "\x1b[2Jcleared"}, "INFO [2Jcleared"),
+        ({"level": "INFO", "message": "\x1b[2Jcleared"}, "INFO \\x1b[2Jcleared"),
+        ({"level": "INFO", "message": "one\r\ntwo\rthree"}, "INFO one\n          │ two\\rthree"),
+        ({"level": "INFO", "message": "half \ud83d"}, "INFO half \ufffd"),
         ({"outcome": "of a bot's own"}, None),
         ({"type": "platform.start", "record": {}}, ""),
         ({"type": "platform.report", "record": {"status": "success", "metrics": {}}}, ""),
@@ -140,9 +143,8 @@ def test_a_line_for_machines_becomes_one_for_people(
     said: list[str] = []
     LogPrinter(said.append)(json.dumps(line), datetime(2026, 1, 2, 3, 4, 5))
     if shown is None:
-        assert said == [json.dumps(line)]
-    else:
-        assert said == ([f"03:04:05  {shown}"] if shown else [])
+        shown = f"│ {json.dumps(line)}"
+    assert said == ([f"03:04:05  {shown}"] if shown else [])
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,8 @@ def test_a_line_for_machines_becomes_one_for_people(
 )
 def test_a_bots_own_line_that_only_resembles_a_known_one_is_shown_as_it_is(line: str) -> None:
     said: list[str] = []
-    LogPrinter(said.append)(line)
-    assert said == [line]
+    LogPrinter(said.append)(line, datetime(2026, 1, 2, 3, 4, 5))
+    assert said == [f"03:04:05  │ {line}"]
 
 
 @pytest.mark.parametrize(
@@ -192,3 +194,17 @@ def test_of_an_error_the_bots_own_place_is_shown() -> None:
     assert [text.partition("  ")[2] for text in shown] == [
         "ERROR it failed – KeyError at words.py:3 in f"
     ]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("form", ["{}", '{{"level": "INFO", "message": {}}}'])
+def test_no_message_can_look_like_a_line_of_its_own(form: str, forged: str) -> None:
+    message = f"a{forged}03:04:05  ERROR b"
+    shown: list[str] = []
+    line = form.format(json.dumps(message)) if "level" in form else message
+    LogPrinter(shown.append)(line, datetime(2026, 1, 2, 3, 4, 5))
+    [text] = shown
+    first, *others = text.split("\n")
+    assert first.startswith(("03:04:05  │ a", "03:04:05  INFO a"))
+    assert all(other.startswith("          │ ") for other in others)
+    assert all(each.isprintable() for each in [first, *others])
