@@ -120,8 +120,7 @@ class Environment:
             self._reaper.watch_cgroup(directory)
         api = await self._api.start()
         stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._isolation.name}"
-        tmp = None if self._isolation.sandbox else self._isolation.tmp
-        variables = lambda_environment(self.config, api, stream, tmp)
+        variables = lambda_environment(self.config, api, stream, self._isolation.tmpdir)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._isolation.prefix,

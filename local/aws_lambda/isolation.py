@@ -9,7 +9,7 @@ from pathlib import Path
 from local.aws_lambda.cgroups import Cgroups, Controller
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.logs import LineSink
-from local.aws_lambda.sandbox import Sandbox
+from local.aws_lambda.sandbox import Sandbox, shortcoming
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,14 @@ class Isolation:
     @property
     def prefix(self) -> tuple[str, ...]:
         """Words to put before the environment's command."""
-        return (*(self.sandbox.prefix(self.tmp) if self.sandbox else ()), *self.cgroups.prefix)
+        if self.sandbox is None:
+            return self.cgroups.prefix
+        return self.sandbox.prefix(self.tmp, self.cgroups.directories)
+
+    @property
+    def tmpdir(self) -> Path | None:
+        """What TMPDIR has to name, where /tmp isn't the environment's own."""
+        return None if self.sandbox and self.sandbox.own_tmp else self.tmp
 
     def prepare(self) -> None:
         self.tmp.mkdir()
@@ -57,8 +64,8 @@ class Isolations:
         key = (package, *needed)
         if key not in self._sandboxes:
             self._sandboxes[key] = Sandbox.find(package, needed)
-            if self._sandboxes[key] is None:
-                self._report("can't make the package read-only and /tmp its own, as Lambda would")
+            if text := shortcoming(self._sandboxes[key]):
+                self._report(text)
         return self._sandboxes[key]
 
     def _cgroups(self, name: str, config: FunctionConfig) -> Cgroups:

@@ -1,68 +1,62 @@
-"""An environment's view of the files: its package is read-only, its /tmp its own.
+"""An environment's view of the files: everything but /tmp is read-only, as on Lambda.
 
-Both are mounts in a namespace of the process's own (Linux, as root or where user namespaces are
-allowed); the machine sees neither. What lies below the machine's /tmp and is needed, the package
-for example, stays where it is: its topmost directory is mounted into the environment's /tmp.
+Mounts in a namespace of the process's own give exactly that view, and a /tmp of its own (Linux, as
+root or where user namespaces are allowed); the machine sees none of it. Where they are forbidden,
+Landlock at least keeps writes below /tmp. What lies below the machine's /tmp and is needed, the
+package for example, stays where it is: its topmost directory is mounted into the environment's
+/tmp.
 """
 
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
+
+Way = Literal["root", "user", "landlock"]
 
 _TMP = Path("/tmp")
-
-_MOUNT = """\
-while [ "$1" != -- ]; do mount --rbind "$1" "$2" && shift 2 || exit; done; shift
-mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && shift && exec "$@"
-"""
+# Imported, not run as a file, so that it is compiled once; last on the path, behind Python's own.
+_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); import enter_sandbox; enter_sandbox.main()"
+_WAYS: tuple[Way, ...] = ("root", "user", "landlock")
 _ALL_ARE_THERE = 'for each; do [ -e "$each" ] || exit; done'
 
-# Private, or else these mounts would be the machine's too, and cleaning up would follow them.
-_UNSHARE = ("unshare", "--mount", "--propagation", "private")
-_AS_USER = ("--user", "--map-current-user", "--keep-caps")
-_DROP_CAPABILITIES = ("setpriv", "--ambient-caps", "-all", "--inh-caps", "-all", "--")
-
-
-@dataclass(frozen=True)
-class Namespaces:
-    """How to enter new namespaces: words before the mounts, which need privileges, and words after
-    them that drop these."""
-
-    before: tuple[str, ...]
-    after: tuple[str, ...] = ()
-
-
-_NAMESPACES = (
-    Namespaces((*_UNSHARE, "--")),
-    Namespaces((*_UNSHARE, *_AS_USER, "--"), _DROP_CAPABILITIES),
-)
+_SETTINGS = {
+    "kernel/apparmor_restrict_unprivileged_userns": "0",
+    "kernel/unprivileged_userns_clone": "1",
+    "user/max_user_namespaces": "15000",
+}
+"""What can forbid user namespaces, below /proc/sys, and the value that allows them."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
     """How the environments of a package get their view of the files on this machine."""
 
-    package: Path
     kept: tuple[Path, ...]
     """Entries of the machine's /tmp that stay visible."""
-    namespaces: Namespaces
+    way: Way
 
     @classmethod
     def find(cls, package: Path, needed: Iterable[Path]) -> "Sandbox | None":
         """Try it; None if this machine can't. Of `needed`, the paths that exist stay reachable."""
-        if _TMP.is_relative_to(package):
-            return None
         reached = [package, *(path for path in needed if path.exists())]
-        for namespaces in _NAMESPACES:
-            sandbox = cls(package, _entries_of_tmp(reached), namespaces)
-            with TemporaryDirectory() as tmp:
-                sandbox.prepare(Path(tmp))
-                check = ["/bin/sh", "-c", _ALL_ARE_THERE, "sh", *map(str, reached)]
-                if _runs([*sandbox.prefix(Path(tmp)), *check]):
-                    return sandbox
-        return None
+        return next((each for each in cls._possible(reached) if each._keeps(reached)), None)
+
+    @classmethod
+    def _possible(cls, reached: Sequence[Path]) -> Iterable["Sandbox"]:
+        for way in _WAYS:
+            if way == "landlock":
+                yield cls((), way)
+            elif not any(_TMP.is_relative_to(path) for path in reached):
+                yield cls(_entries_of_tmp(reached), way)
+
+    @property
+    def own_tmp(self) -> bool:
+        """Whether the path /tmp is the environment's own; else it is this machine's."""
+        return self.way != "landlock"
 
     def prepare(self, tmp: Path) -> None:
         """Create the mount points in an environment's new /tmp."""
@@ -72,12 +66,51 @@ class Sandbox:
             else:
                 (tmp / entry.name).touch()
 
-    def prefix(self, tmp: Path) -> tuple[str, ...]:
-        """Words to put before a command so that it runs in the sandbox, with `tmp` as its /tmp."""
-        mounts = [(entry, tmp / entry.name) for entry in self.kept] + [(tmp, _TMP)]
-        words = [str(path) for mount in mounts for path in mount]
-        shell = ("/bin/sh", "-c", _MOUNT, "sh", *words, "--", str(self.package))
-        return (*self.namespaces.before, *shell, *self.namespaces.after)
+    def prefix(self, tmp: Path, cgroups: Iterable[Path] = ()) -> tuple[str, ...]:
+        """Words to put before a command so that it runs in the sandbox and in these groups.
+
+        `tmp` is its /tmp. (The groups can't be joined from inside, where they are read-only.)
+        """
+        words = (self.way, tmp, *self.kept, "--", *cgroups, "--")
+        enter = (sys.executable, "-I", "-S", "-c", _ENTER, Path(__file__).parent)
+        return (*map(str, enter), *map(str, words))
+
+    def _keeps(self, paths: Sequence[Path]) -> bool:
+        """Whether a command runs in it and finds all of these."""
+        with TemporaryDirectory() as tmp:
+            self.prepare(Path(tmp))
+            check = ["/bin/sh", "-c", _ALL_ARE_THERE, "sh", *map(str, paths)]
+            return _runs([*self.prefix(Path(tmp)), *check])
+
+
+def shortcoming(sandbox: Sandbox | None) -> str:
+    """What of Lambda's view is missing on this machine, and what to do about it; or nothing."""
+    if sandbox is None:
+        what = "the function can write everywhere and has a /dev/shm, unlike on Lambda"
+    elif not sandbox.own_tmp:
+        what = "/tmp is this machine's, and writing elsewhere fails with [Errno 13] instead of 30"
+    else:
+        return ""
+    return f"{what}; {_remedy()}"
+
+
+def _remedy() -> str:
+    if sys.platform != "linux":
+        return "that needs Linux, in a virtual machine for example"
+    for name, value in _SETTINGS.items():
+        if _setting(name) == ("1" if value == "0" else "0"):
+            return f"to change that: `sudo sysctl {name.replace('/', '.')}={value}`"
+    return (
+        "to change that, allow user namespaces; start a container with"
+        " `--cap-add SYS_ADMIN --security-opt apparmor=unconfined`"
+    )
+
+
+def _setting(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _entries_of_tmp(paths: Iterable[Path]) -> tuple[Path, ...]:

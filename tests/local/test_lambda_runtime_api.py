@@ -123,21 +123,24 @@ async def test_next_is_refused_while_an_invocation_waits_for_its_answer(tmp_path
 async def test_one_environment_cannot_answer_for_another(tmp_path: Path):
     package = write_package(
         tmp_path / "package",
-        f"""
+        """
         id, event, headers = next_invocation()
-        shared = {str(tmp_path / "first")!r}
-        if event["n"] == 1:
-            open(shared, "w").write(id)
+        if event is None:
+            print("id", id)
             time.sleep(60)
-        respond(id, post("/invocation/" + open(shared).read() + "/response", b"7"))
+        respond(id, post("/invocation/" + event + "/response", b"7"))
         next_invocation()
         """,
     )
-    async with LocalLambda(function_config(package), on_line=quiet) as local_lambda:
-        first = asyncio.create_task(local_lambda.invoke(b'{"n": 1}'))
-        while not (tmp_path / "first").exists():
-            await asyncio.sleep(0.01)
-        second = await local_lambda.invoke(b'{"n": 2}')
+    ids: asyncio.Queue[str] = asyncio.Queue()
+
+    def note(line: str) -> None:
+        if line.startswith("id "):
+            ids.put_nowait(line.removeprefix("id "))
+
+    async with LocalLambda(function_config(package), on_line=note) as local_lambda:
+        first = asyncio.create_task(local_lambda.invoke(b"null"))
+        second = await local_lambda.invoke(json.dumps(await ids.get()).encode())
         assert json.loads(second.payload)[0] == 400
         assert not first.done()
         first.cancel()
@@ -333,8 +336,13 @@ def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invocation, "UNPACED", invocation.STREAM_LIMIT)
 
 
+def tmp_of(local_lambda: LocalLambda) -> Path:
+    """Its first environment's /tmp."""
+    return local_lambda.directory / "environment-1"
+
+
 async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Path, unpaced: None):
-    progress, size = tmp_path / "progress", 64
+    size = 64
     package = write_package(
         tmp_path / "package",
         f"""
@@ -343,7 +351,7 @@ async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Pat
         stream.head()
         for number in range({size}):
             stream.chunk(bytes(1 << 20))
-            open({str(progress)!r}, "a").write(".")
+            open("/tmp/progress", "a").write(".")
         stream.end()
         next_invocation()
         """,
@@ -354,7 +362,7 @@ async def test_a_client_that_does_not_read_holds_the_function_back(tmp_path: Pat
         client.stream("GET", local_lambda.url) as reply,
     ):
         await asyncio.sleep(0.5)
-        assert len(progress.read_text()) < size
+        assert len((tmp_of(local_lambda) / "progress").read_text()) < size
         received = 0
         async for chunk in reply.aiter_raw():
             received += len(chunk)

@@ -1,9 +1,10 @@
-"""What an environment can't touch: its package; and what is its own alone: /tmp."""
+"""What an environment can't touch: anything but /tmp; and what is its own alone: /tmp."""
 
 import asyncio
 import json
 import os
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,6 @@ from tests.support.local_lambda import function_config, write_package
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-AS_ROOT, AS_USER = sandbox._NAMESPACES
 
 # Answers with what a function finds at the event's path, then writes to it.
 NOTES = """
@@ -32,11 +32,29 @@ while True:
     except OSError as error:
         found = error.strerror
     try:
-        open(event["path"], "w").write("mine")
+        event.get("write", True) and open(event["path"], "w").write("mine")
     except OSError as error:
         found = error.strerror
     respond(id, [found, tempfile.gettempdir(), os.environ.get("TMPDIR")])
 """
+
+
+# Answers with what multiprocessing can do.
+PROCESSES = """
+import multiprocessing
+id, event, headers = next_invocation()
+try:
+    multiprocessing.Pool(1)
+except OSError as error:
+    pool = str(error)
+mine, other = multiprocessing.Pipe()
+process = multiprocessing.get_context("fork").Process(target=other.send, args=("from a process",))
+process.start()
+respond(id, {"devices": sorted(os.listdir("/dev")), "pool": pool, "piped": mine.recv()})
+process.join()
+next_invocation()
+"""
+DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 
 
 @pytest.fixture
@@ -44,17 +62,33 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=[AS_ROOT, AS_USER], ids=["as root", "as a user"])
+def only(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_WAYS", (way,))
+    if Sandbox.find(ROOT, []) is None:
+        pytest.skip(f"the way {way!r} is unavailable here")
+
+
+@pytest.fixture(params=["root", "user"])
 def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one way and the other, as far as this machine and user can."""
-    monkeypatch.setattr(sandbox, "_NAMESPACES", (request.param,))
-    if Sandbox.find(ROOT, []) is None:
-        pytest.skip("no mount namespace can be had here")
+    only(request.param, monkeypatch)
+
+
+@pytest.fixture
+def landlocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    only("landlock", monkeypatch)
 
 
 @pytest.fixture
 def unfenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_NAMESPACES", ())
+    monkeypatch.setattr(sandbox, "_WAYS", ())
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A folder of this machine's that is not below /tmp."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -104,6 +138,85 @@ async def test_the_package_is_read_only_for_the_function(tmp_path: Path, fenced:
     assert not (package / "new").exists()
 
 
+async def test_everything_but_tmp_is_read_only_for_the_function(
+    tmp_path: Path, outside: Path, fenced: None
+):
+    package = write_package(tmp_path / "package", NOTES)
+    async with LocalLambda(function_config(package), on_line=unexpected) as local_lambda:
+        for folder in (outside, Path.home(), sysconfig.get_path("purelib"), "/dev", tmp_path):
+            assert (await ask(local_lambda, f"{folder}/new"))[0] == "Read-only file system", folder
+    assert os.listdir(outside) == []
+
+
+async def test_there_is_no_shared_memory_but_processes_and_pipes_work(tmp_path: Path, fenced: None):
+    package = write_package(tmp_path / "package", PROCESSES)
+    async with LocalLambda(function_config(package), on_line=unexpected) as local_lambda:
+        answer = json.loads((await local_lambda.invoke(b"{}")).payload)
+    assert answer["devices"] == [*sorted(["fd", "stderr", "stdin", "stdout", *DEVICES])]
+    assert answer["pool"] == "[Errno 2] No such file or directory"
+    assert answer["piped"] == "from a process"
+
+
+async def test_a_module_that_a_function_imports_leaves_no_pycache(tmp_path: Path, fenced: None):
+    package = write_package(tmp_path / "package", NOTES)
+    async with LocalLambda(function_config(package), on_line=unexpected) as local_lambda:
+        await ask(local_lambda, "/tmp/x")
+    assert not (package / "__pycache__").exists()
+
+
+async def test_the_groups_are_joined_all_the_same(tmp_path: Path, fenced: None):
+    package = write_package(
+        tmp_path / "package",
+        """
+        id, event, headers = next_invocation()
+        respond(id, open("/proc/self/cgroup").read())
+        next_invocation()
+        """,
+    )
+    config = function_config(package, cpu_share=True)
+    lines: list[str] = []
+    async with LocalLambda(config, on_line=lines.append) as local_lambda:
+        groups = json.loads((await local_lambda.invoke(b"{}")).payload)
+    if any("can't write cgroups" in line for line in lines):
+        pytest.skip("cgroups can't be written here")
+    assert f"local-lambda-{os.getpid()}-environment-1" in groups
+
+
+async def test_where_mounts_are_forbidden_landlock_keeps_writes_below_tmp(
+    tmp_path: Path, outside: Path, landlocked: None
+):
+    package = write_package(outside / "package", NOTES)
+    lines: list[str] = []
+    async with LocalLambda(function_config(package), on_line=lines.append) as local_lambda:
+        own = local_lambda.directory / "environment-1"
+        for folder in (outside, Path.home(), package, "/dev/shm"):
+            assert (await ask(local_lambda, f"{folder}/new"))[0] == "Permission denied", folder
+        await ask(local_lambda, own / "x")
+        assert await ask(local_lambda, own / "x") == ["mine", str(own), str(own)]
+        (tmp_path / "x").write_text("mine")
+        assert (await ask(local_lambda, tmp_path / "x"))[0] == "mine"
+        assert (await ask(local_lambda, "/dev/null"))[0] == ""
+    said = [line for line in lines if line.startswith("local Lambda: ")]
+    assert len(said) == 1
+    assert "fails with [Errno 13] instead of 30; to change that" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "remedy"),
+    [
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "sudo sysctl kernel.apparmor_"),
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1`"),
+        ("user/max_user_namespaces", "0", "sudo sysctl user.max_user_namespaces=15000`"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "0", "`--cap-add SYS_ADMIN "),
+    ],
+)
+def test_what_forbids_the_mounts_is_named_with_what_allows_them(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, remedy: str
+):
+    monkeypatch.setattr(sandbox, "_setting", lambda name: value if name == setting else "")
+    assert remedy in sandbox.shortcoming(None)
+
+
 async def test_what_lies_below_the_machines_tmp_and_is_needed_stays_there(note: Path, fenced: None):
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
@@ -117,7 +230,8 @@ async def test_what_lies_below_the_machines_tmp_and_is_needed_stays_there(note: 
         config = replace(config, python=folder / "venv" / "bin" / "python")
         async with LocalLambda(config, on_line=unexpected) as local_lambda:
             for path, text in ((folder / "certificates.pem", "trust"), (note, "certificate")):
-                assert (await ask(local_lambda, path))[0] == text
+                assert (await ask(local_lambda, path, write=False))[0] == text
+                assert (await ask(local_lambda, path))[0] == "Read-only file system"
             assert (await ask(local_lambda, folder / "package" / "new"))[0] == (
                 "Read-only file system"
             )
@@ -157,11 +271,12 @@ async def test_where_nothing_can_be_fenced_in_tmpdir_is_the_environments_own(
         ]
         assert (await ask(local_lambda, path / "x"))[0] == "mine"
     assert not path.exists()
-    said = "local Lambda: can't make the package read-only and /tmp its own, as Lambda would"
-    assert lines.count(said) == 1
+    said = [line for line in lines if line.startswith("local Lambda: ")]
+    assert len(said) == 1
+    assert "can write everywhere and has a /dev/shm, unlike on Lambda; to change that" in said[0]
 
 
-def test_a_package_that_is_all_of_tmp_is_not_fenced_in():
+def test_a_package_that_is_all_of_tmp_is_not_fenced_in(fenced: None):
     assert Sandbox.find(Path("/tmp"), []) is None
 
 
