@@ -77,7 +77,8 @@ async def _run(options: argparse.Namespace) -> None:
             asyncio.to_thread(runtime_python),
             stack.enter_async_context(poe),
         )
-        config = _config(options, package, python, served.environment | poe.environment)
+        shown = {"BOT_DEBUG": "1"}  # errors with their texts: this is the author's own terminal
+        config = _config(options, package, python, served.environment | poe.environment | shown)
         page = _page(bot, bots, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)

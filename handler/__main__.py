@@ -9,9 +9,10 @@ from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from handler.log import lines
 from handler.log.errors import StartError
+from handler.log.exceptions import stack_of
 from handler.log.explain import explain
+from handler.log.setup import set_up
 from handler.runtime import sys_path
 from handler.runtime.deferred_models import deferred_models
 from handler.runtime.wire import Failure
@@ -32,7 +33,8 @@ def main(environ: MutableMapping[str, str]) -> int:
     """Serve until nothing is left to serve. Gives the exit status."""
     # Nothing that a start creates is garbage, and looking for some is a tenth of the start's time.
     gc.disable()
-    lines.configure(environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+    level = environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+    set_up(level, shows_texts=environ.get("BOT_DEBUG") == "1")
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         logger.error("AWS_LAMBDA_RUNTIME_API is not set: Lambda starts this, or `make run`")
@@ -132,7 +134,7 @@ async def _report(address: str, error: BaseException) -> int:
     """Tell the log and Lambda why there will be no invocation. Gives the exit status."""
     from handler.runtime.runtime_api import RuntimeAPI
 
-    failure = Failure(f"Runtime.{type(error).__name__}", explain(error), lines.stack_of(error))
+    failure = Failure(f"Runtime.{type(error).__name__}", explain(error), stack_of(error))
     logger.critical("the bot cannot start: %s", failure.message, exc_info=error)
     try:
         await RuntimeAPI(address).fail_init(failure)

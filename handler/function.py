@@ -13,23 +13,30 @@ from starlette.types import Receive, Scope, Send
 
 from handler.app.load import load
 from handler.log import lines
+from handler.log.explain import explained
+from handler.log.setup import set_up
 from handler.runtime.lifespan import lifespan
 from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
-lines.configure(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+set_up(
+    os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+    shows_texts=os.environ.get("BOT_DEBUG") == "1",
+)
 # The current loop at import, for tasks of the bot's, is the one that Mangum runs: an `asyncio.run`
 # in between would leave none.
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
-app = load(os.environ, SecretReader.started(os.environ))
+with explained():
+    app = load(os.environ, SecretReader.started(os.environ))
 if _loop.is_closed():  # by a bot that ran something on it first
     _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 
 # Once: Mangum would run startup and shutdown around every request.
 _lifespan = lifespan(app)
-_state = _loop.run_until_complete(_lifespan.__aenter__())
+with explained():
+    _state = _loop.run_until_complete(_lifespan.__aenter__())
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from handler.app import guard, own_routes
 from handler.app.answer import answer
 from handler.app.guard import Refusal
-from handler.log import lines
+from handler.log import debug, lines
+from handler.log.exceptions import traceback_of
 from handler.log.record import PAGE, record_of
 from handler.secret.cache import CachedSecret
 
@@ -148,10 +149,16 @@ def _without_exception_text(error_event: Callable[..., Any]) -> Callable[..., An
         text: str | None = None, *, raw_response: object = None, **more: Any
     ) -> Any:
         if isinstance(raw_response, BaseException):
-            raw_response = f"{type(raw_response).__name__}, request {lines.request_id.get()}"
+            raw_response = _told(raw_response)
         return error_event(text, raw_response=raw_response, **more)
 
     return without_exception_text
+
+
+def _told(error: BaseException) -> str:
+    if debug.on:
+        return traceback_of(error)
+    return f"{type(error).__name__}, request {lines.request_id.get()}"
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

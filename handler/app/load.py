@@ -11,6 +11,7 @@ from handler.app import own_routes
 from handler.app.dispatch import App
 from handler.app.keys import Rotation
 from handler.app.user_module import BadBot, import_bot
+from handler.log import setup
 from handler.log.places import BOT
 from handler.secret.cache import CachedSecret
 from handler.secret.members import (
@@ -52,6 +53,7 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
     with own_routes.hosting_recorded() as recorded, named_values(environ, members):
         module = import_bot(folder)
         bots = _bots(getattr(module, "bot", None) or recorded, module)
+    setup.keep()
     if len(bots) == 1 and bots[0].access_key is None:
         bots[0].access_key = _key(environ, members)
     rotation = Rotation(bots, members, variables)  # first: a key that was checked has no name

@@ -1,13 +1,31 @@
 """Why a start failed, in one line, without a value that could be secret."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from handler.log import debug
 from handler.log.errors import StartError
-from handler.log.lines import stack_of
+from handler.log.exceptions import stack_of
 from handler.log.places import BOTS_OWN
 
 # Errors about names are quoted: the text of any other may hold a secret's member.
 QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Log what fails, and raise StartError in its place, whose text may be shown: for a start under
+    a server that prints what it catches."""
+    try:
+        yield
+    except BaseException as error:  # a module's import can raise anything
+        text = explain(error)
+        logger.critical("the bot cannot start: %s", text, exc_info=error)
+        raise StartError(text) from None
 
 
 def explain(error: BaseException) -> str:
@@ -23,7 +41,7 @@ def explain(error: BaseException) -> str:
 
 
 def _is_quoted(error: BaseException) -> bool:
-    return isinstance(error, QUOTED) and not _names_a_value(error)
+    return debug.on or (isinstance(error, QUOTED) and not _names_a_value(error))
 
 
 def _names_a_value(error: BaseException) -> bool:

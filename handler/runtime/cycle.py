@@ -14,7 +14,7 @@ from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext
 from starlette.types import ASGIApp, Message, Scope
 
-from handler.log import lines
+from handler.log.exceptions import stack_of
 from handler.runtime import deadlines, wire
 from handler.runtime.wire import BadEvent, Failure
 
@@ -117,7 +117,7 @@ class Cycle:
             if not done:
                 return DEADLINE
             kind = type(error).__name__
-            return Failure(kind, f"the bot failed ({kind}): see the log", lines.stack_of(error))
+            return Failure(kind, f"the bot failed ({kind}): see the log", stack_of(error))
         if self.state in (State.REQUEST, State.RESPONSE):
             logger.error("the ASGI app returned while its response was in %s", self.state.name)
             return Failure("IncompleteResponse", "the bot returned before its response was whole")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.log import lines
+from handler.log import exceptions, lines, records
 from handler.log.places import BOT, ROOT
 
 SECRET = "k" * 32
@@ -43,6 +43,21 @@ def written(capsys):
 
 def failing(error):
     raise error
+
+
+def saying(file):
+    """A function that logs as the code in `file` would: `say(level, message, *arguments)`."""
+    code = (
+        "import logging\n"
+        "def say(level, *arguments, name='handler', **more):\n"
+        "    getattr(logging.getLogger(name), level)(*arguments, **more)\n"
+    )
+    names = {}
+    exec(compile(code, file, "exec"), names)
+    return names["say"]
+
+
+host_says = saying(f"{ROOT}/handler/of_the_host.py")
 
 
 # The line
@@ -93,11 +108,11 @@ def test_a_line_is_one_write(monkeypatch):
 
 
 def test_the_request_id_is_that_of_the_context(written):
-    lines.configure("INFO")
+    records.configure("INFO")
     token = lines.request_id.set("id-1")
     try:
-        logging.getLogger("handler").info("hello")
-        thread = threading.Thread(target=logging.getLogger("handler").info, args=("hello",))
+        host_says("info", "hello")
+        thread = threading.Thread(target=host_says, args=("info", "hello"))
         thread.start()
         thread.join()
     finally:
@@ -125,8 +140,8 @@ def test_the_request_id_is_that_of_the_context(written):
     ],
 )
 def test_a_level_is_written_by_lambdas_name(written, number, name):
-    lines.configure("TRACE")
-    logging.getLogger("handler").log(number, "hello")
+    records.configure("TRACE")
+    host_says("log", number, "hello")
     assert [line["level"] for line in written()] == [name]
 
 
@@ -145,38 +160,33 @@ def test_a_level_is_written_by_lambdas_name(written, number, name):
     ],
 )
 def test_a_configured_level_drops_what_is_below_it(written, level, expected):
-    lines.configure(level)
+    records.configure(level)
     for number in (10, 20, 30, 40, 50):
-        logging.getLogger("handler").log(number, "hello")
+        host_says("log", number, "hello")
     assert [line["level"] for line in written()] == expected
 
 
 @pytest.mark.parametrize("name", ["handler", "handler.runtime.loop"])
 def test_our_loggers_pass_at_debug(written, name):
-    lines.configure("DEBUG")
-    logging.getLogger(name).debug("hello")
+    records.configure("DEBUG")
+    host_says("debug", "hello", name=name)
     assert [line["logger"] for line in written()] == [name]
-
-
-def call(file, name):
-    """Log as the code in `file` would: under `name`, with a colon in the message."""
-    code = "import logging; logging.getLogger(name).info('hello: %s', 'there')"
-    exec(compile(code, file, "exec"), {"name": name})
 
 
 @pytest.mark.parametrize("name", ["bot", "prompts", "MyBot", "httpx", None])
 @pytest.mark.parametrize("file", ["bot.py", "prompts/__init__.py"])
 def test_what_a_file_of_the_bot_says_passes_whole_under_any_name(written, name, file):
-    lines.configure("INFO")
-    call(f"{BOT}/{file}", name)
+    records.configure("INFO")
+    saying(f"{BOT}/{file}")("info", "hello: %s", "there", name=name)
     assert [line["message"] for line in written()] == ["hello: there"]
 
 
 @pytest.mark.parametrize("file", [f"{BOT}s/bot.py", f"{ROOT}/httpx/bot/bot.py"])
 def test_what_a_librarys_file_says_under_a_bots_name_does_not_pass(written, file):
-    lines.configure("INFO")
-    call(file, "bot")
-    call(file, None)
+    records.configure("INFO")
+    say = saying(file)
+    for name in ("bot", "handler", None):
+        say("info", "hello: %s", "there", name=name)
     assert not written()
 
 
@@ -184,7 +194,7 @@ def test_what_a_librarys_file_says_under_a_bots_name_does_not_pass(written, file
     "name", ["httpx", "httpcore.http11", "botocore.auth", "handlers", "asyncio"]
 )
 def test_third_parties_pass_from_warning_on(written, name):
-    lines.configure("DEBUG")
+    records.configure("DEBUG")
     logger = logging.getLogger(name)
     logger.debug("GET https://poe/%s", SECRET)
     logger.info("GET https://poe/%s", SECRET)
@@ -195,16 +205,16 @@ def test_third_parties_pass_from_warning_on(written, name):
 
 @pytest.mark.parametrize("name", ["httpx", "botocore", "asyncio"])
 def test_a_third_partys_own_level_does_not_open_the_door(written, name, monkeypatch):
-    lines.configure("DEBUG")
+    records.configure("DEBUG")
     monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
     logging.getLogger(name).info("GET https://poe/%s", SECRET)
     assert not written()
 
 
 def test_configuring_twice_writes_once(written):
-    lines.configure("INFO")
-    lines.configure("INFO")
-    logging.getLogger("handler").info("hello")
+    records.configure("INFO")
+    records.configure("INFO")
+    host_says("info", "hello")
     assert len(written()) == 1
 
 
@@ -212,14 +222,14 @@ def test_configuring_twice_writes_once(written):
 
 
 def test_of_an_error_only_type_and_place_are_written(written):
-    lines.configure("DEBUG")
+    records.configure("DEBUG")
     try:
         try:
             failing(KeyError(SECRET))
         except KeyError as cause:
             raise ValueError(SECRET) from cause
     except ValueError:
-        logging.getLogger("handler").exception("it failed")
+        host_says("exception", "it failed")
     (line,) = written()
     assert line["message"] == "it failed"
     assert line["errorType"] == "ValueError"
@@ -232,7 +242,7 @@ def test_a_stack_ends_where_the_error_was_raised():
     try:
         failing(ValueError(SECRET))
     except ValueError as error:
-        stack = lines.stack_of(error)
+        stack = exceptions.stack_of(error)
     assert [place.rpartition(" in ")[2] for place in stack] == [
         "test_a_stack_ends_where_the_error_was_raised",
         "failing",
@@ -244,7 +254,7 @@ def test_importlibs_own_frames_are_left_out(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ZeroDivisionError) as caught:
         importlib.import_module("broken_module")
-    stack = lines.stack_of(caught.value)
+    stack = exceptions.stack_of(caught.value)
     assert stack[-1].endswith("broken_module.py:1 in <module>")
     assert not [place for place in stack if "frozen" in place]
 
@@ -256,23 +266,23 @@ def test_the_stack_of_an_endless_recursion_is_cut_at_its_outer_end():
     try:
         deeper()
     except RecursionError as error:
-        stack = lines.stack_of(error)
-    assert len(stack) == lines.MOST_FRAMES
+        stack = exceptions.stack_of(error)
+    assert len(stack) == exceptions.MOST_FRAMES
     assert all(place.endswith(" in deeper") for place in stack)
 
 
 @pytest.mark.parametrize("exc_info", [True, (None, None, None), None])
 def test_a_record_without_an_error_has_no_error_type(written, exc_info):
-    lines.configure("INFO")
-    logging.getLogger("handler").error("hello", exc_info=exc_info)
+    records.configure("INFO")
+    host_says("error", "hello", exc_info=exc_info)
     assert "errorType" not in written()[0]
 
 
 def test_asyncios_report_of_a_lost_error_does_not_quote_it():
     script = (
         "import asyncio, gc\n"
-        "from handler.log import lines\n"
-        "lines.configure('DEBUG')\n"
+        "from handler.log import records\n"
+        "records.configure('DEBUG')\n"
         "async def fail(text):\n"
         "    raise ValueError(text)\n"
         "async def main():\n"
@@ -307,14 +317,13 @@ class Unprintable:
         (Unprintable(), ()),
     ],
 )
-@pytest.mark.parametrize("name", ["handler", "httpx"])
-def test_a_message_that_cannot_be_formatted_says_where_it_is(written, name, message, arguments):
-    lines.configure("INFO")
-    logging.getLogger(name).error(message, *arguments)
+@pytest.mark.parametrize("by", ["host", "library"])
+def test_a_message_that_cannot_be_formatted_says_where_it_is(written, by, message, arguments):
+    records.configure("INFO")
+    file = "handler/of_the_host.py" if by == "host" else "library.py"
+    saying(f"{ROOT}/{file}")("error", message, *arguments)
     (line,) = written()  # and nothing on stderr, where logging would print the arguments
-    assert line["message"].startswith(
-        "a message that cannot be formatted: tests/handler/test_log_lines.py:"
-    )
+    assert f"{file}:3" in line["message"]
     assert SECRET not in json.dumps(line)
 
 
@@ -322,9 +331,9 @@ def test_a_message_that_cannot_be_formatted_says_where_it_is(written, name, mess
 def test_any_text_can_be_written_in_any_encoding(monkeypatch, encoding):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, write_through=True))
-    lines.configure("INFO")
+    records.configure("INFO")
     text = "é ✓ 😀 \ud800 \0 \x1b \u2028"
-    logging.getLogger("handler").info(text)
+    host_says("info", text)
     assert json.loads(raw.getvalue())["message"] == text
     assert raw.getvalue().count(b"\n") == 1
 
@@ -333,23 +342,23 @@ def test_a_closed_stdout_costs_the_line_only(monkeypatch):
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
-    lines.configure("INFO")
+    records.configure("INFO")
     lines.write("INFO", {})
-    logging.getLogger("handler").error("hello %s", SECRET)
+    host_says("error", "hello %s", SECRET)
 
 
 def test_a_stdout_that_nobody_reads_costs_the_line_only():
     script = (
         "import os, sys\n"
-        "from handler.log import lines\n"
-        "lines.configure('INFO')\n"
+        "from handler.log import lines, setup\n"
+        "setup.set_up('INFO')\n"
         "reader, writer = os.pipe()\n"
         "os.close(reader)\n"
         "os.dup2(writer, 1)\n"
         "lines.write('INFO', {})\n"
-        "print('alive', file=sys.stderr)\n"
+        "os.write(2, b'alive')\n"
     )
-    assert run(script).stderr == "alive\n"
+    assert run(script).stderr == "alive"
 
 
 def run(script):

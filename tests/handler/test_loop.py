@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import fastapi_poe as fp
 import pytest
 
-from handler.log import lines
+from handler.log import lines, records
 from handler.log.record import record_of
 from handler.runtime.context import Context
 from handler.runtime.lifespan import StartupFailed, lifespan
@@ -328,7 +328,7 @@ async def test_a_runtime_api_that_breaks_off_midway_is_logged_and_the_loop_goes_
             await asyncio.sleep(0.001)
         await send(body())
 
-    lines.configure("INFO")
+    records.configure("INFO")
     try:
         async with looping(app) as double:
             original, double._body = double._body, _hang_up

@@ -1,0 +1,185 @@
+"""stdout and stderr: what the bot writes passes as it is, what others write goes to the log.
+
+A library that prints may print a key or a user's message: fastapi_poe does, with the `repr` of an
+error. Here its text ends; `handler.log.others` says that there was one, and where. What a process
+writes past Python (a C library, a child process) can't be seen, and passes.
+"""
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import LogRecord
+from types import FrameType
+from typing import Any, TextIO
+
+from handler.log.author import author_of, place_of
+from handler.log.places import is_of_bot
+
+PATIENCE = 0.05  # seconds for the lock: a stuck thread that has it must not silence the watchdog
+LARGEST = 65_536  # bytes of an unfinished line that are kept of a library's text
+
+
+# Takes what isn't the bot's: place, name of the stream, text, the error that is being handled.
+Printed = Callable[[str, str, str, BaseException | None], object]
+# Takes a log record of whoever, if it isn't the bot's: whether it did.
+Taken = Callable[[LogRecord, FrameType | None], bool]
+
+
+class Output(io.BufferedIOBase):
+    """The bytes below `sys.stdout` or `sys.stderr`. Every way of writing leads here: `print`,
+    `writelines`, `sys.stdout.buffer`, another `TextIOWrapper` around it.
+
+    name            "stdout" or "stderr"
+    stream          the original
+    printed, taken  take what isn't the bot's
+    """
+
+    mode = "wb"
+
+    def __init__(self, name: str, stream: TextIO, printed: Printed, taken: Taken) -> None:
+        self.name = f"<{name}>"
+        self.is_unfinished = False  # whether the last line has no end yet
+        self._label = name
+        self._stream = stream
+        self._printed, self._taken = printed, taken
+        # Of one author: the place and thread, the pieces of the line, and the error meanwhile.
+        self._author: tuple[str, int] | None = None
+        self._pieces: list[bytes] = []
+        self._error: BaseException | None = None
+
+    def write(self, data: Any, /) -> int:
+        piece = bytes(data)
+        frame = sys._getframe(1)
+        if is_of_bot(frame.f_code.co_filename):
+            self.put(piece)
+        else:
+            self._write_for_another(piece, frame)
+        return len(piece)
+
+    def put(self, data: bytes) -> None:
+        """Write as it is, at once. Raises OSError."""
+        if data:
+            with _turn():
+                self._put(data)
+
+    def begin_line(self) -> None:
+        """What comes next on this stream begins a line. Raises OSError."""
+        self.settle()
+        if self.is_unfinished:
+            self._put(b"\n")
+
+    def settle(self) -> None:
+        """Report what a library has written until now."""
+        if self._author:
+            (place, _), text = self._author, b"".join(self._pieces).decode(errors="replace")
+            error, self._author, self._pieces, self._error = self._error, None, [], None
+            self._printed(place, self._label, text, error)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def close(self) -> None:
+        """Nothing: the process's output ends with the process."""
+
+    def _put(self, data: bytes) -> None:
+        self.is_unfinished = not data.endswith(b"\n")
+        sink = getattr(self._stream, "buffer", None)
+        if sink is None:
+            self._stream.write(data.decode(errors="replace"))
+            return
+        rest = memoryview(data)
+        while rest:  # an unbuffered file may take less than all
+            rest = rest[sink.write(rest) or len(rest) :]
+        sink.flush()
+
+    def _write_for_another(self, piece: bytes, frame: FrameType) -> None:
+        author, record = author_of(frame)
+        if record is not None and self._taken(record, author):
+            return
+        if record is not None or (author and is_of_bot(author.f_code.co_filename)):
+            self.put(piece)
+            return
+        with _turn():
+            self._keep(piece, place_of(author or frame))
+
+    def _keep(self, piece: bytes, place: str) -> None:
+        """Put together what comes in pieces: a `print` writes its text and its end apart."""
+        author = (place, threading.get_ident())
+        if self._author != author:
+            self.settle()
+        self._author = author
+        self._pieces.append(piece)
+        self._error = sys.exception() or self._error
+        if piece.endswith(b"\n") or sum(map(len, self._pieces)) > LARGEST:
+            self.settle()
+
+
+class Text(io.TextIOWrapper):
+    """`sys.stdout` and `sys.stderr` for everyone: each write goes down at once, and no character
+    is an error."""
+
+    def __init__(self, output: Output, encoding: str) -> None:
+        super().__init__(output, encoding, "backslashreplace", "\n", write_through=True)
+
+    def reconfigure(self, **options: Any) -> None:
+        if options.get("errors") in (None, "strict"):  # what an encoding alone would bring back
+            options["errors"] = "backslashreplace"
+        super().reconfigure(**options | {"write_through": True})
+
+
+_lock = threading.RLock()
+_outputs: dict[str, Output] = {}
+
+
+def take_over(printed: Printed, taken: Taken) -> None:
+    """Put `Text` in place of both of the process's streams."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before Python began
+            continue
+        stream.flush()
+        _outputs[name] = output = Output(name, stream, printed, taken)
+        for attribute in (name, f"__{name}__"):  # apart: either may be detached from its buffer
+            setattr(sys, attribute, Text(output, getattr(stream, "encoding", None) or "utf-8"))
+
+
+def keep() -> None:
+    """Undo a wrapper that the bot has put around a stream, for an encoding for example: it would
+    hold texts of several authors back, and bring them all under the name of the last."""
+    for name, output in _outputs.items():
+        stream = getattr(sys, name)
+        below = (getattr(stream, "buffer", None), getattr(stream, "stream", None))
+        if output in below and not isinstance(stream, Text):
+            stream.flush()
+            setattr(sys, name, Text(output, getattr(stream, "encoding", "utf-8")))
+
+
+def write_line(text: str) -> None:
+    """Write a line of the host's, its end included, to stdout. It always begins a line, whatever
+    anyone has left unfinished on either stream. Raises OSError and ValueError."""
+    if "stdout" not in _outputs:
+        sys.stdout.write(text)
+        return
+    with _turn():
+        for output in _outputs.values():
+            output.begin_line()
+        _outputs["stdout"].put(text.encode())
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One thread writes at a time, unless another one is stuck while it does."""
+    has_turn = _lock.acquire(timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        if has_turn:
+            _lock.release()
