@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from commands.arguments import Parser, chosen_bot
 from commands.command import exit_with
 from infra.package.build import build
+from infra.package.size import in_words, size_of
 from infra.package.target import Target
 from infra.stack.context import context_for
 from infra.stack.options import Options
@@ -24,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arch = options.arch or (chosen.arch if context.get("arch") else None)
     target = Target.on_lambda(options.python or chosen.python, arch)
     folder = build(bot, target, bot.output / f"package-{target.name}")
-    # Scripts use it. A user with a Makefile elsewhere stands elsewhere.
-    print(folder if options.caller else os.path.relpath(folder))
+    # A user with a Makefile elsewhere stands elsewhere.
+    place = folder if options.caller else os.path.relpath(folder)
+    print(f"{place} is {in_words(size_of(folder))}.")
+    print(place)  # scripts use the last line
 
 
 if __name__ == "__main__":

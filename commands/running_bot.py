@@ -83,7 +83,7 @@ class Packages:
     async def build(self) -> Path:
         """Raises UserError."""
         output = self.folder / f"package-{next(self._numbers)}"
-        return await asyncio.to_thread(build, self._bot, Target.here(), output)
+        return await asyncio.to_thread(build, self._bot, Target.here(), output, deployable=False)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -23,7 +23,9 @@ from infra.package.libraries import FOLDER_AT_RUN_TIME, compile_folder, install_
 from infra.package.lock.lock import locked
 from infra.package.module_names import check_names
 from infra.package.shipped import Shipped
+from infra.package.size import check_size
 from infra.package.target import PackageError, Target
+from infra.package.unused_tests import named_tests
 from infra.toolchain.folders import (
     BUILD,
     ROOT,
@@ -45,17 +47,20 @@ def build(
     *,
     cache: Path = BUILD / "libraries",
     host: Path = HANDLER,
+    deployable: bool = True,
 ) -> Path:
     """Build the package of `bot` for `target`, as the folder `output`.
 
     What was at `output` stays whole until the new package is complete. Installed libraries are kept
-    in `cache`. `host` is laid out as handler/. Warnings go to stderr. Gives `output`; raises
-    PackageError.
+    in `cache`. `host` is laid out as handler/. One that is too large for Lambda is refused, but for
+    `deployable=False`. Warnings go to stderr. Gives `output`; raises PackageError.
 
         build(BotFolder.at("../my-bot"), Target.on_lambda(), Path("build/package"))
     """
     try:
-        libraries = install_libraries(locked(bot, host=host), target, cache)
+        lock = locked(bot, host=host)
+        named = named_tests(bot.shipped().files)
+        libraries = install_libraries(lock, target, cache, named)
         shipped = bot.shipped()  # now: a lock can take long enough for edits
         for taken in ("handler", "bot"):
             if (libraries / taken).exists():
@@ -70,6 +75,7 @@ def build(
             compile_bot(shipped, folder / "bot", target)
             fix_modes_and_times(folder / "bot")
             fix_entry(folder, 0o755)
+            check_size(folder, deployable=deployable)
     except (OSError, subprocess.CalledProcessError) as error:
         raise PackageError(f"the package can't be built: {reason(error)}") from error
     return output

@@ -6,43 +6,46 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from infra.package import certificates
 from infra.package.lock.file import entries, is_git, read_text
 from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
+from infra.package.trim import trim
 from infra.toolchain.folders import fix_modes_and_times, is_untouched, made_aside
 from infra.toolchain.pythons import environment_for_tools, find_python, this_version
 from infra.toolchain.uv import environment_for_builds, install_command
 
-COMPILER = Path(__file__).with_name("compile_pyc.py")
+HERE = Path(__file__).parent
+COMPILER = HERE / "compile_pyc.py"
+RECIPE = (
+    Path(__file__), COMPILER, HERE / "certificates.py", HERE / "trim.py", HERE / "unused_tests.py",
+)  # fmt: skip
 FOLDER_AT_RUN_TIME = "/var/task"
-
-# Installers' own notes. METADATA and entry_points.txt stay: opentelemetry reads them.
-INSTALLERS_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"}
 
 # pydantic 1 inside of pydantic 2, for code that still asks for it: 4 % of the zip; and what needs a
 # library that is not there.
 SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py")
 
 
-def install_libraries(lock: Lock, target: Target, cache: Path) -> Path:
+def install_libraries(lock: Lock, target: Target, cache: Path, named: Collection[str] = ()) -> Path:
     """The libraries for `target`, trimmed and compiled; installed where `cache` lacks them.
 
-    Raises PackageError.
+    `named`: the libraries' tests that the bot's own modules name. Raises PackageError.
     """
     python = find_python(target.python)
     if python is None:
         warn_of_missing_pyc(target)
-    folder = cache / f"{target.name}-{fingerprint(lock, target, python)}"
+    folder = cache / f"{target.name}-{fingerprint(lock, target, python, named)}"
     # The package links to these files: an edit there is an edit here.
     if not is_untouched(folder):
         print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
         # Another process that has installed the same meanwhile may be copying it: leave that.
         with made_aside(folder, replace=folder.exists()) as aside:
             run_uv(lock, target, aside)
-            trim(aside)
+            trim(aside, named)
             add_certificates(aside)
             if python is not None:
                 compile_folder(aside, python, FOLDER_AT_RUN_TIME)
@@ -61,11 +64,10 @@ def warn_of_missing_pyc(target: Target) -> None:
     )
 
 
-def fingerprint(lock: Lock, target: Target, python: Path | None) -> str:
+def fingerprint(lock: Lock, target: Target, python: Path | None, named: Collection[str]) -> str:
     """Names all that the installed libraries' bytes depend on, this recipe among it."""
-    digest = hashlib.sha256(target.name.encode())
-    recipe = (Path(__file__), Path(certificates.__file__), COMPILER)
-    for file in (lock.file, *recipe):
+    digest = hashlib.sha256("\0".join([target.name, *sorted(named)]).encode())
+    for file in (lock.file, *RECIPE):
         digest.update(file.read_bytes())
     if python is not None:
         digest.update(subprocess.run([python, "-VV"], stdout=subprocess.PIPE, check=True).stdout)
@@ -92,23 +94,6 @@ def run_uv(lock: Lock, target: Target, folder: Path) -> None:
                 f"{os.path.relpath(lock.file)} can't be installed for {target}; uv reports:\n"
                 + done.stderr.rstrip()
             )
-
-
-def trim(folder: Path) -> None:
-    """Drop what a function never reads: console scripts, type stubs, notes for installers."""
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
-    for stub in folder.rglob("*.pyi"):
-        stub.unlink()
-    for name in INSTALLERS_FILES:
-        for file in folder.glob(f"*.dist-info/{name}"):
-            file.unlink()
-    for sboms in folder.glob("*.dist-info/sboms"):
-        shutil.rmtree(sboms)
-    for metadata in folder.glob("*.dist-info/METADATA"):
-        # What follows the fields is the library's README. Old ones aren't UTF-8.
-        fields, end, _ = metadata.read_text("utf-8", "surrogateescape").partition("\n\n")
-        metadata.write_text(fields + end, "utf-8", "surrogateescape")
 
 
 def drop_pyc(place: Path) -> None:

@@ -97,3 +97,15 @@ def test_a_mistake_in_the_folder_is_one_line(
     assert "Traceback" not in done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert complaint in line
+
+
+def test_a_package_that_lambda_would_not_take_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    with (folder / "model.bin").open("wb") as file:
+        file.truncate(262_144_000)
+    done = synth(tmp_path / "out", f"bot_dir={folder}")
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "Lambda takes 250 MB" in line
+    assert not list(tmp_path.glob("out/asset.*"))

@@ -23,13 +23,15 @@ import infra.toolchain.uv
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
-from infra.package.libraries import SELDOM_IMPORTED, install_libraries, trim
+from infra.package.libraries import SELDOM_IMPORTED, install_libraries
 from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
+from infra.package.trim import trim
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT, made_aside
 from infra.toolchain.pythons import runtime_python as make_runtime_python
 from tests.support.bot_folder import write_folder
+from tests.support.wheelhouse import Wheelhouse
 
 HANDLER = ROOT / "handler"
 BOT = "bot = None\n"
@@ -183,6 +185,18 @@ def test_a_librarys_name_version_and_entry_points_can_still_be_asked_for(
     subprocess.run([runtime_python, "-c", script], cwd=package, check=True)
 
 
+def test_a_librarys_files_can_still_be_asked_for_and_are_those_that_ship(
+    package: Path, runtime_python: Path
+) -> None:
+    script = (
+        "from importlib.metadata import files, packages_distributions\n"
+        "assert {str(file) for file in files('h11')} > {'h11/__init__.py'}\n"
+        "assert all(file.locate().exists() for file in files('h11') + files('fastapi_poe'))\n"
+        "assert packages_distributions()['fastapi_poe'] == ['fastapi_poe']\n"
+    )
+    subprocess.run([runtime_python, "-c", script], cwd=package, check=True)
+
+
 def test_metadata_that_is_not_utf_8_keeps_its_fields(tmp_path: Path) -> None:
     metadata = tmp_path / "old-1.0.dist-info/METADATA"
     metadata.parent.mkdir()
@@ -253,6 +267,21 @@ def test_the_host_is_compiled_again_only_when_it_changed(sources: Path, tmp_path
     assert first.stat().st_ino != third.stat().st_ino
     assert (changed / "handler/asgi.py").read_text().endswith("# changed\n")
     assert (changed / "bootstrap").read_text().endswith("# changed\n")
+
+
+def test_tests_of_a_library_ship_if_the_bot_names_them(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others of the same libraries don't get them."""
+    house = Wheelhouse(tmp_path / "house")
+    house.use(monkeypatch)
+    house.wheel("words", files={"tests/__init__.py": "", "tests/test_words.py": ""})
+    (sources / "requirements.txt").write_text(house.pinned("words"))
+    assert not (build_small(sources, tmp_path / "package") / "tests").exists()
+    write_folder(tmp_path / "bot", {"bot.py": "bot = None\nfrom tests import test_words\n"})
+    assert (build_small(sources, tmp_path / "package") / "tests").exists()
+    write_folder(tmp_path / "bot", {"bot.py": BOT})
+    assert not (build_small(sources, tmp_path / "package") / "tests").exists()
 
 
 @pytest.mark.parametrize("edited", ["h11/__init__.py", "handler/asgi.py"])

@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,15 +61,23 @@ class Wheelhouse:
         version: str = "1.0",
         requires: Sequence[str] = (),
         tag: str = "py3-none-any",
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        """`requires` may have `python>=3.12` in it, for Requires-Python."""
+        """`requires` may have `python>=3.12` in it, for Requires-Python. `files`: contents by path,
+        next to a module of the library's name."""
         stem = f"{name.replace('-', '_')}-{version}"
         with zipfile.ZipFile(self.folder / f"{stem}-{tag}.whl", "w") as archive:
             archive.writestr(f"{name.replace('-', '_')}.py", f"VERSION = {version!r}")
+            for path, content in (files or {}).items():
+                archive.writestr(path, content)
             archive.writestr(f"{stem}.dist-info/METADATA", metadata(name, version, requires))
             wheel = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
             archive.writestr(f"{stem}.dist-info/WHEEL", wheel)
             archive.writestr(f"{stem}.dist-info/RECORD", "")
+
+    def pinned(self, name: str, version: str = "1.0") -> str:
+        """The entry of a lock, for a wheel that fits every machine."""
+        return f"{name}=={version} \\\n    --hash=sha256:{self.digest(name, version)}\n"
 
     def digest(self, name: str, version: str) -> str:
         """The hash of a wheel that fits every machine."""
