@@ -46,7 +46,7 @@ class Environment:
         self._isolation = isolation
         self._reaper = reaper
         self._on_line = on_line
-        self._api = RuntimeApi()
+        self._api = RuntimeApi(private=config.wrapper is not None)
         self._output = OutputPipe(on_line)
         self._exit: asyncio.Task[int] | None = None
         self._memory: MemoryWatch | None = None

@@ -7,6 +7,7 @@ is in `runtime_state` and `answer_form`. Paths are below `/2018-06-01/runtime/`.
 
 import asyncio
 import json
+import secrets
 import time
 import uuid
 from collections.abc import Mapping
@@ -32,14 +33,23 @@ MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
 _HEAD_LIMIT = 2 << 20
 
 _BASE = "/2018-06-01/runtime/"
+
+# A browser sends them with whatever a page asks for; a runtime never does.
+_OF_A_BROWSER = {"origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"}
 _JSON = [("content-type", "application/json")]
+_FORBIDDEN = b'{"errorType":"Forbidden","errorMessage":"Not this Runtime API\'s environment"}'
 _ACCEPTED = b'{"status":"OK"}\n'
 
 
 class RuntimeApi:
-    """Serves one runtime: hands it one invocation at a time and takes its answers."""
+    """Serves one runtime: hands it one invocation at a time and takes its answers.
 
-    def __init__(self) -> None:
+    Other users of this machine can connect, and pages in a browser: `private` puts a random path
+    before the API's own, which its environment alone is given. (awslambdaric takes no path: it
+    posts `init/error` by an http.client that accepts `host:port` only.)
+    """
+
+    def __init__(self, *, private: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.initialised: asyncio.Future[None] = loop.create_future()
         """Done at the first `next`; holds an InitError where `init/error` was posted instead."""
@@ -49,10 +59,13 @@ class RuntimeApi:
         self._poller: ServerConnection | None = None
         self._invocation: Invocation | None = None
         self._over: asyncio.Future[None] = loop.create_future()
+        self._host = ""
+        self._prefix = f"/{secrets.token_urlsafe()}" if private else ""
 
     async def start(self) -> str:
         """Listen on loopback; the value of AWS_LAMBDA_RUNTIME_API."""
-        return f"127.0.0.1:{await self._server.start('127.0.0.1', 0)}"
+        self._host = f"127.0.0.1:{await self._server.start('127.0.0.1', 0)}"
+        return self._host + self._prefix
 
     async def close(self) -> None:
         await self._server.close()
@@ -68,11 +81,18 @@ class RuntimeApi:
 
     async def _handle(self, connection: ServerConnection, request: h11.Request) -> None:
         headers = by_name(request.headers)
-        path = request.target.decode("latin-1").removeprefix(_BASE)
+        target, base = request.target.decode("latin-1"), self._prefix + _BASE
+        if not target.startswith(base) or self._is_strange(headers):
+            await connection.respond(403, [*_JSON, ("connection", "close")], _FORBIDDEN)
+            return
+        path = target.removeprefix(base)
         try:
             await self._route(connection, request.method.decode(), path, headers)
         except Refused as refusal:
             await self._refuse(connection, refusal)
+
+    def _is_strange(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("host") != self._host or bool(_OF_A_BROWSER & headers.keys())
 
     async def _route(
         self, connection: ServerConnection, method: str, path: str, headers: Mapping[str, str]

@@ -78,7 +78,9 @@ class Client:
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._writer.write(f"{method} {BASE}/{path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        host, port = self._writer.get_extra_info("peername")
+        head = f"{method} {BASE}/{path} HTTP/1.1\r\nHost: {host}:{port}\r\n{lines}\r\n"
+        self._writer.write(head.encode())
         self._writer.write(body)
 
     async def status(self) -> int:

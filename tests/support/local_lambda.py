@@ -15,8 +15,9 @@ exec "$1" -u function.py
 RUNTIME = '''\
 import base64, http.client, json, os, socket, sys, time
 
-HOST, PORT = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
-BASE = "/2018-06-01/runtime"
+AUTHORITY, _, PATH = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+HOST, PORT = AUTHORITY.split(":")
+BASE = f"/{PATH}/2018-06-01/runtime"
 PRELUDE = "application/vnd.awslambda.http-integration-response"
 poll = http.client.HTTPConnection(HOST, int(PORT))
 echo = {}  # what an answer has to send back
@@ -53,7 +54,7 @@ class Stream:
     def __init__(self, id, content_type=PRELUDE):
         self.socket = socket.create_connection((HOST, int(PORT)))
         self.socket.sendall((
-            f"POST {BASE}/invocation/{id}/response HTTP/1.1\\r\\nHost: x\\r\\n"
+            f"POST {BASE}/invocation/{id}/response HTTP/1.1\\r\\nHost: {AUTHORITY}\\r\\n"
             "Lambda-Runtime-Function-Response-Mode: streaming\\r\\n"
             f"Lambda-Runtime-Invocation-Id: {echo['Lambda-Runtime-Invocation-Id']}\\r\\n"
             f"Content-Type: {content_type}\\r\\nTransfer-Encoding: chunked\\r\\n"
