@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,18 +99,15 @@ class _Route:
         await connection.respond(status, headers, json.dumps(document).encode())
 
     async def _answer(self, connection: ServerConnection, request: h11.Request) -> dict[str, Any]:
-        try:
-            body = await connection.read_body(BODY_LIMIT)
-        except BodyTooLarge:
-            message = f"The body is larger than {BODY_LIMIT} bytes"
-            raise Refused("RequestEntityTooLargeException", message, 413) from None
         headers = headers_once(request.headers)
         self._check_caller(headers)
         if request.method != b"POST" or request.target != b"/":
             raise Refused("UnknownOperationException", "Only POST / is served", 404)
-        SignedRequest(headers, body).verify(
-            self.credentials, datetime.now(UTC), region=REGION, service=_SERVICE
-        )
+        signed = SignedRequest(headers)
+        signed.check_identity(self.credentials)  # before strangers can send a body
+        body = await _body(connection)
+        now = datetime.now(UTC)
+        replace(signed, body=body).verify(self.credentials, now, region=REGION, service=_SERVICE)
         return self._value(headers.get("x-amz-target", ""), _parameters(body))
 
     def _check_caller(self, headers: Mapping[str, str]) -> None:
@@ -136,6 +133,14 @@ class _Route:
             "SecretString": self.text,
             "CreatedDate": self._created,
         }
+
+
+async def _body(connection: ServerConnection) -> bytes:
+    try:
+        return await connection.read_body(BODY_LIMIT)
+    except BodyTooLarge:
+        message = f"The body is larger than {BODY_LIMIT} bytes"
+        raise Refused("RequestEntityTooLargeException", message, 413) from None
 
 
 def _parameters(body: bytes) -> dict[str, Any]:

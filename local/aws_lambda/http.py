@@ -5,6 +5,7 @@ a peer that went away, a body cut short on purpose.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from http.client import responses
@@ -12,6 +13,10 @@ from http.client import responses
 import h11
 
 Headers = Iterable[tuple[str, str]]
+
+# Anyone on this machine can connect: those who say nothing don't keep a descriptor for long.
+FIRST_REQUEST_S = 10.0
+MOST_SILENT = 100
 
 _READ_SIZE = 65536
 
@@ -177,6 +182,7 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._closed = False
         self._connections: dict[asyncio.Task[None], ServerConnection] = {}
+        self._silent: deque[ServerConnection] = deque()  # those without a request yet
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError (with errno) if the port is unavailable."""
@@ -199,17 +205,32 @@ class HttpServer:
         if self._closed:  # meanwhile: it was on its way here
             connection.abort()
             return
+        if len(self._silent) == MOST_SILENT:
+            self._silent.popleft().abort()
+        self._silent.append(connection)
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
 
     async def _serve(self, connection: ServerConnection) -> None:
         try:
-            while (request := await connection.next_request()) is not None:
+            request = await self._first_request(connection)
+            while request is not None:
                 await self._handler(connection, request)
                 if not connection.start_next_cycle():
                     break
+                request = await connection.next_request()
         except (Disconnected, TruncatedBody):
             pass
         finally:
             connection.close()
+
+    async def _first_request(self, connection: ServerConnection) -> h11.Request | None:
+        try:
+            async with asyncio.timeout(FIRST_REQUEST_S):
+                return await connection.next_request()
+        except TimeoutError:
+            raise Disconnected from None
+        finally:
+            with suppress(ValueError):  # aborted
+                self._silent.remove(connection)

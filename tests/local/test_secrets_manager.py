@@ -212,6 +212,28 @@ async def test_a_web_page_gets_nothing_even_with_a_signature(served, strange):
     assert await sent(served, headers | strange, body) == (403, "AccessDeniedException")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999",
+        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999\r\nExpect: 100-continue",
+        "POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked",
+        "POST / HTTP/1.0\r\nContent-Length: 9999",
+        "POST / HTTP/1.1\r\nContent-Length: 9999",
+        "POST / HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\nContent-Length: 9999",
+        "POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999",
+    ],
+)
+async def test_a_strangers_body_is_not_waited_for(served, head):
+    host = urlsplit(served.endpoint).netloc
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    writer.write(f"{head.format(host=host)}\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] in (b"400", b"403", b"404")
+
+
 async def test_only_posts_to_its_one_path_are_served(served):
     headers, body = signed(served)
     assert await sent(served, headers, body, path="/x") == (404, "UnknownOperationException")
