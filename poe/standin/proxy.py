@@ -2,10 +2,14 @@
 
 It supports what HTTP clients expect of an `HTTPS_PROXY`: CONNECT (RFC 9110, 9.3.6), and
 requests in absolute form for plain HTTP (RFC 9112, 3.2.2). It never reads
-what goes through a tunnel.
+what goes through a tunnel. It serves the bot that was given its URL, which has a random password in
+it (RFC 7617): other users of this machine can't go out through it.
 """
 
 import asyncio
+import base64
+import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -29,13 +33,14 @@ class Opening:
 
     authority: str
     address: Address
+    credential: str  # the Proxy-Authorization header
     to_client: bytes
     to_server: bytes
 
 
 def parse_opening(head: bytes) -> Opening:
     """Read a request's head, up to and including its empty line. Raises BadRequest."""
-    request_line, _, rest = head.decode("latin-1").partition("\r\n")
+    request_line, *headers = head.decode("latin-1").split("\r\n")
     try:
         method, target, version = request_line.split(" ")
     except ValueError:
@@ -44,12 +49,13 @@ def parse_opening(head: bytes) -> Opening:
         return Opening(
             authority=target.lower(),
             address=_address(target, default_port=None),
+            credential=_credential(headers),
             to_client=b"HTTP/1.1 200 Connection established\r\n\r\n",
             to_server=b"",
         )
     if not target.startswith("http://"):
         raise BadRequest("this is a proxy: ask it by CONNECT or for a whole http:// address")
-    return _plain_opening(method, target, version, rest.split("\r\n"))
+    return _plain_opening(method, target, version, headers)
 
 
 def _plain_opening(method: str, target: str, version: str, headers: list[str]) -> Opening:
@@ -61,9 +67,18 @@ def _plain_opening(method: str, target: str, version: str, headers: list[str]) -
     return Opening(
         authority=url.netloc.lower(),
         address=_address(url.netloc, default_port=80),
+        credential=_credential(headers),
         to_client=b"",
         to_server="\r\n".join(lines).encode("latin-1"),
     )
+
+
+def _credential(headers: list[str]) -> str:
+    for header in headers:
+        name, _, value = header.partition(":")
+        if name.lower() == "proxy-authorization":
+            return value.strip()
+    return ""
 
 
 def _is_hop_by_hop(header: str) -> bool:
@@ -87,12 +102,14 @@ class ForwardProxy:
 
     def __init__(self, inside: Mapping[str, Address]) -> None:
         self._inside = inside
+        self._user = f"bot:{secrets.token_urlsafe()}"
+        self._credential = f"Basic {base64.b64encode(self._user.encode()).decode()}"
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HEAD_LIMIT)
         port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{self._user}@127.0.0.1:{port}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -112,7 +129,12 @@ class ForwardProxy:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             opening = parse_opening(head)
-            await self._connect(opening, reader, writer)
+            if hmac.compare_digest(opening.credential.encode(), self._credential.encode()):
+                await self._connect(opening, reader, writer)
+            else:
+                reason = "this proxy serves the bot that was given its URL"
+                challenge = 'Proxy-Authenticate: Basic realm="bot"\r\n'
+                await _refuse(writer, "407 Proxy Authentication Required", reason, challenge)
         except BadRequest as error:
             await _refuse(writer, "400 Bad Request", str(error))
         except asyncio.LimitOverrunError:
@@ -163,11 +185,11 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str) -> None:
+async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str, header: str = "") -> None:
     body = f"{reason}\n".encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{header}Connection: close\r\n\r\n"
     )
     writer.write(head.encode() + body)
     await writer.drain()

@@ -29,6 +29,7 @@ async def test_other_hosts_are_reached_through_the_proxy_as_they_are() -> None:
     assert plain.text.startswith("GET /d?e=f HTTP/1.1")
     assert "\r\nConnection: close\r\n" in plain.text
     assert "keep-alive" not in plain.text
+    assert "authorization" not in (secure.text + plain.text).lower()
 
 
 async def say_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,3 +70,24 @@ async def test_what_no_proxy_understands_is_refused(said: bytes, status: bytes) 
         answer = await reader.read(1000)
         writer.close()
     assert answer.split(b" ")[1] == status
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("user", ["", "bot:@", "bot:guessed@", "bot@"])
+async def test_another_user_of_the_machine_does_not_get_out_through_it(user: str) -> None:
+    asked = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(1)
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as server, ForwardProxy({}) as ours:
+        port = server.sockets[0].getsockname()[1]
+        foreign = f"http://{user}127.0.0.1:{httpx.URL(ours.url).port}"
+        async with httpx.AsyncClient(proxy=foreign, trust_env=False) as http:
+            with pytest.raises(httpx.ProxyError, match="407 Proxy Authentication Required"):
+                await http.get(f"https://localhost:{port}/")
+            plain = await http.get(f"http://localhost:{port}/")
+    assert plain.status_code == 407
+    assert plain.headers["proxy-authenticate"].startswith("Basic ")
+    assert not asked
