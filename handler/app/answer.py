@@ -46,7 +46,7 @@ async def answer(
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     end_late = partial(_end_late, bot, tally, send)
     with Lifeline(receive, send, query_seconds(_remaining(scope)), end_late) as lifeline:
-        async for event, data in _events(bot, query, request):
+        async for event, data in _events(bot, query, request, tally):
             if lifeline.stopped:  # what a bot yields after that isn't its answer
                 break
             # Counted first: a cancellation while the other side is slow finds it on its way.
@@ -60,7 +60,7 @@ async def answer(
 
 
 async def _events(
-    bot: fp.PoeBot, query: fp.QueryRequest, request: Request
+    bot: fp.PoeBot, query: fp.QueryRequest, request: Request, tally: Tally
 ) -> AsyncIterator[tuple[Any, bytes]]:
     """The bot's events and their bytes. A bot that raises past fastapi_poe, by `sys.exit` for
     example, ends its answer properly all the same."""
@@ -71,6 +71,8 @@ async def _events(
         if _is_cancelled(error):
             raise
         logger.error("the bot failed", exc_info=error)
+        if tally.done:  # nothing may follow that
+            return
         text = "The bot encountered an unexpected issue."
         last = bot.error_event(text, raw_response=error, allow_retry=False)
         for event in (last, bot.done_event()):

@@ -112,18 +112,24 @@ class Loop:
 
     def _end_process(self) -> None:
         """In the watchdog's thread: nothing else will end this invocation before its deadline."""
-        exchange = self._current
-        assert exchange, "armed without an invocation"
+        try:
+            assert self._current, "armed without an invocation"
+            self._give_up(self._current)
+        finally:
+            os._exit(1)  # no clean-up could get past a bot that blocks
+
+    def _give_up(self, exchange: Exchange) -> None:
         invocation, cycle, record = exchange
         lines.request_id.set(invocation.request_id)
         logger.critical("the bot cannot be stopped: this process ends, another one takes over")
-        with suppress(OSError):
+        try:
             if cycle.stream is None:
                 self._api.fail_now(invocation, DEADLINE)
             elif cycle.state is State.RESPONSE:
                 cycle.stream.fail_now(DEADLINE)
+        except Exception as error:  # the loop's thread may stand anywhere, in the middle of a frame
+            logger.error("Lambda could not be told: %s", type(error).__name__)
         self._reporter.write(report_of(record, cycle, Outcome.DEADLINE))
-        os._exit(1)  # no clean-up could get past a bot that blocks
 
 
 async def _delivered(response: Awaitable[bool]) -> bool:

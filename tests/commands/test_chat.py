@@ -25,6 +25,7 @@ from commands.command import run_command
 from poe.client import access
 from poe.standin.standin import PoeStandIn
 from tests.support.bot_folder import write_folder
+from tests.support.closed import CLOSED
 from tests.support.text import FORGED
 
 KEY = "k" * 32
@@ -262,11 +263,6 @@ def test_another_host_never_gets_the_key_that_make_run_keeps(chat: Chat, tmp_pat
     ("arguments", "variables", "line"),
     [
         (
-            ("--url", "http://127.0.0.1:1/"),
-            {"POE_ACCESS_KEY": KEY},
-            "error: nothing answers at http://127.0.0.1:1/: start it with `make run`",
-        ),
-        (
             ("--url", "http://bot.invalid/"),
             {"POE_ACCESS_KEY": KEY},
             "error: nothing answers at http://bot.invalid/: check the URL",
@@ -316,6 +312,12 @@ def test_what_keeps_a_chat_from_beginning_is_one_line(
     assert run == Run("", line + "\n", 1)
 
 
+def test_a_bot_that_is_not_there_is_one_line(chat: Chat) -> None:
+    run = chat("--url", f"http://{CLOSED}/", said="hello", POE_ACCESS_KEY=KEY)
+    line = f"error: nothing answers at http://{CLOSED}/: start it with `make run`"
+    assert run == Run("", line + "\n", 1)
+
+
 def test_a_refused_key_is_one_line(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="hello", POE_ACCESS_KEY="w" * 32)
     key = "POE_ACCESS_KEY"
@@ -347,7 +349,7 @@ async def test_any_bot_on_poe_answers_to_a_persons_key(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_poe_is_one_line(chat: Chat) -> None:
-    variables = {"POE_API_KEY": "p" * 20, "HTTPS_PROXY": "http://127.0.0.1:1"}
+    variables = {"POE_API_KEY": "p" * 20, "HTTPS_PROXY": f"http://{CLOSED}"}
     run = chat("--bot", "Echo", said="hello", **variables)
     assert run.stderr.splitlines()[0] == "error: Poe can't be reached (ConnectError)"
     assert (run.stdout, run.returncode) == ("", 1)

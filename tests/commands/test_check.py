@@ -35,6 +35,7 @@ from poe.client.sse import encode_event
 from poe.client.turn import Limits
 from tests.support.aws import aws, run
 from tests.support.bots import KEY, PacedBot, served, served_bot
+from tests.support.closed import CLOSED
 
 needs_awslambdaric = pytest.mark.skipif(
     importlib.util.find_spec("awslambdaric") is None,
@@ -334,9 +335,9 @@ def test_what_a_server_says_back_shows_neither_the_key_nor_control_characters(
 
 
 def test_nothing_at_the_url_gives_one_line_of_one_promise() -> None:
-    done = run("commands.check", "--url", "http://127.0.0.1:1/", variables={"POE_ACCESS_KEY": KEY})
+    done = run("commands.check", "--url", f"http://{CLOSED}/", variables={"POE_ACCESS_KEY": KEY})
     assert (done.returncode, done.stderr) == (1, "")
-    assert "nothing answers at http://127.0.0.1:1/" in done.stdout.splitlines()[0]
+    assert f"nothing answers at http://{CLOSED}/" in done.stdout.splitlines()[0]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from poe.client.conversation import Conversation
 from poe.standin.standin import PoeStandIn
 from tests.support.aws import Aws, Stack, aws, command, environment
 from tests.support.bots import KEY, PacedBot, served, served_bot
+from tests.support.closed import CLOSED
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +144,7 @@ async def test_a_key_that_is_not_that_of_poes_form_is_told_in_poes_words(
 async def test_a_form_with_another_url_is_found_out(
     register: Register, cloud: Aws, url: str
 ) -> None:
-    done, poe = await register(cloud.stack(url=url), "http://127.0.0.1:1/", "--bot", NAME)
+    done, poe = await register(cloud.stack(url=url), f"http://{CLOSED}/", "--bot", NAME)
     assert done.returncode == 1
     assert len(poe.record.settings_pushed) == 1
     assert "Poe refused fetch_settings, status 400" in done.stderr
@@ -161,7 +162,7 @@ def refused_early(
     cloud: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
     """Runs the command in this process where no Poe can be reached; what it says against it."""
-    for name, value in {**cloud.environment, "HTTPS_PROXY": "http://127.0.0.1:1"}.items():
+    for name, value in {**cloud.environment, "HTTPS_PROXY": f"http://{CLOSED}"}.items():
         monkeypatch.setenv(name, value)
 
     def run(deployed: Stack, bot: str = NAME) -> str:
@@ -204,7 +205,7 @@ def test_a_bot_that_is_not_there_and_a_name_that_is_missing_give_one_clear_line(
     refused_early: Callable[..., str], cloud: Aws
 ) -> None:
     nowhere = cloud.stack()
-    said = "error: the bot can't be reached: nothing answers at http://127.0.0.1:1/\n"
+    said = f"error: the bot can't be reached: nothing answers at http://{CLOSED}/\n"
     assert refused_early(nowhere) == said
     said = "error: BOT is missing: run `make register BOT=<its name on Poe>`\n"
     assert refused_early(nowhere, "") == said

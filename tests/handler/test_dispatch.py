@@ -231,6 +231,17 @@ async def test_missing_fields_are_a_400_and_an_unknown_type_a_501():
     assert (await post(APP, {"type": "new"})).status_code == 501
 
 
+async def test_a_bot_behind_a_root_path_is_found():
+    """As uvicorn's --root-path, or a mount in another app, has it."""
+    transport = httpx.ASGITransport(App([Bot("/bot", KEY)]), root_path="/stage")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(transport=transport, base_url="https://bot") as http:
+        found = await http.post("/stage/bot", json=query(), headers=headers)
+        unknown = await http.post("/stage/other", json=query(), headers=headers)
+    assert (found.status_code, unknown.status_code) == (200, 404)
+    assert "hello" in found.text
+
+
 async def test_a_refusal_comes_before_the_body_is_looked_at():
     assert (await post(APP, b"{", key="wrong")).status_code == 401
 

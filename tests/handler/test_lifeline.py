@@ -26,6 +26,15 @@ async def test_pings_equal_those_of_make_app(monkeypatch):
     assert [body for body, _ in mine[2]].count(b": ping\r\n\r\n") == 3
 
 
+@pytest.mark.usefixtures("soon_late")
+async def test_nothing_happens_at_the_deadline_of_an_answer_that_has_ended():
+    _, ours, _ = both(fp.PartialResponse(text="quick"))
+    messages = await answer(ours)
+    count = len(messages)
+    await asyncio.sleep(0.3)  # and nothing cancels this task
+    assert len(messages) == count
+
+
 async def test_no_ping_follows_the_end(monkeypatch):
     monkeypatch.setattr(lifeline, "PING_SECONDS", 0.02)
     _, ours, _ = both(fp.PartialResponse(text="quick"))
@@ -163,6 +172,17 @@ async def test_the_end_of_a_late_answer_does_not_wait_for_the_bots_clean_up():
 
     await App([bot])({**SCOPE}, asking(asyncio.Event()), send)
     assert stopping == [False, False, True, True, True]  # head, "x", error, done, end
+
+
+async def test_an_answer_that_is_done_gets_no_error_although_its_bot_raises():
+    class Raising(fp.PoeBot):
+        async def handle_query(self, request, context):
+            yield self.done_event()
+            raise ValueError
+
+    _, done, end = await answer(App([Raising(access_key=KEY)]))
+    assert done["body"].startswith(b"event: done")
+    assert (end["body"], end["more_body"]) == (b"", False)
 
 
 @pytest.mark.usefixtures("soon_late")

@@ -9,7 +9,8 @@ import pytest
 from handler.runtime import runtime_api
 from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
 from handler.runtime.wire import Failure, Invocation
-from tests.support.runtime_api import RuntimeAPIDouble, closed_address
+from tests.support.closed import CLOSED
+from tests.support.runtime_api import RuntimeAPIDouble
 
 pytestmark = pytest.mark.anyio
 
@@ -214,6 +215,30 @@ async def test_an_answer_that_nobody_reads_holds_its_writer_back():
     assert len((await answer).body) == len(HEAD) + 20_000_000
 
 
+async def test_a_writer_that_is_held_back_goes_on_when_the_connection_is_lost():
+    accepted = asyncio.Queue()
+
+    async def read_nothing(reader, writer):
+        reader._transport.pause_reading()
+        accepted.put_nowait(writer)
+
+    server = await asyncio.start_server(read_nothing, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    stream = await RuntimeAPI(f"{host}:{port}").stream(Invocation("id", 0, b""))
+    while not stream.paused:
+        stream.write(b"x" * 100_000)
+    writing = asyncio.ensure_future(stream.drain())
+    await asyncio.sleep(0.05)
+    assert not writing.done()
+    writer = await accepted.get()
+    writer.transport.abort()
+    await asyncio.wait_for(writing, 5)
+    with pytest.raises(ConnectionError):
+        stream.write(b"x")
+    server.close()
+    await asyncio.sleep(0.01)  # until the transports have ended
+
+
 async def test_an_answer_to_a_runtime_api_that_went_away_raises_a_connection_error():
     async def hang_up(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -249,7 +274,21 @@ async def test_next_that_fails_again_and_again_is_given_up(monkeypatch, caplog, 
 async def test_a_runtime_api_that_is_not_there_is_given_up(monkeypatch):
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.01,))
     with pytest.raises(RuntimeAPIError):
-        await RuntimeAPI(closed_address()).next()
+        await RuntimeAPI(CLOSED).next()
+
+
+async def test_next_outlasts_half_a_second_without_an_answer():
+    """By the pauses of production."""
+    double = RuntimeAPIDouble()
+    double.next_status = 500
+    async with double.serve() as address:
+        api = RuntimeAPI(address)
+        waiting = asyncio.ensure_future(api.next())
+        await asyncio.sleep(0.5)
+        double.next_status = 200
+        answer = asyncio.ensure_future(double.invoke(b"{}"))
+        await api.respond(await waiting, {})
+        await answer
 
 
 async def test_next_that_fails_once_is_asked_again(monkeypatch, caplog):

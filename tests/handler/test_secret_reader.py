@@ -26,6 +26,7 @@ from handler.secret import signed_call
 from handler.secret.reader import SecretReader, SecretUnreadable
 from handler.secret.signed_call import Credentials
 from infra.package.certificates import write_directory
+from tests.support.closed import CLOSED
 
 ROOT = Path(__file__).parents[2]
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:bot-AbCdEf"
@@ -517,7 +518,7 @@ def test_a_regions_endpoint_is_botocores(partition):
 
 def test_secrets_managers_own_endpoint_goes_before_the_general_one():
     with serving(SECRET) as server:
-        found = environ("http://127.0.0.1:1", AWS_ENDPOINT_URL_SECRETS_MANAGER=server.url)
+        found = environ(f"http://{CLOSED}", AWS_ENDPOINT_URL_SECRETS_MANAGER=server.url)
         assert read(ARN, found) == TEXT
 
 
@@ -545,11 +546,11 @@ def test_secrets_managers_own_endpoint_goes_before_the_general_one():
     ],
 )
 def test_a_missing_or_wrong_variable_is_named_and_not_shown(change, text):
-    assert text in refusal_of(ARN, {**environ("http://127.0.0.1:1"), **change})
+    assert text in refusal_of(ARN, {**environ(f"http://{CLOSED}"), **change})
 
 
 def test_a_name_needs_the_functions_region():
-    assert "AWS_REGION is not set" in refusal_of("name", environ("http://127.0.0.1:1"))
+    assert "AWS_REGION is not set" in refusal_of("name", environ(f"http://{CLOSED}"))
 
 
 @pytest.mark.parametrize(
@@ -561,7 +562,7 @@ def test_a_name_needs_the_functions_region():
     ],
 )
 def test_another_services_arn_is_refused(arn):
-    text = refusal_of(arn, environ("http://127.0.0.1:1", AWS_REGION="eu-west-1"))
+    text = refusal_of(arn, environ(f"http://{CLOSED}", AWS_REGION="eu-west-1"))
     assert "isn't the ARN of a secret" in text
 
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from tests.support.closed import CLOSED
 from tests.support.entries import query
 from tests.support.package import KEY, started
-from tests.support.runtime_api import closed_address, function_url_event
+from tests.support.runtime_api import function_url_event
 
 pytestmark = pytest.mark.anyio
 
@@ -109,7 +110,7 @@ async def test_a_secret_that_cannot_be_reached(package, runtime_python):
         {
             "ACCESS_KEY_SECRET_ARN": arn,
             "POE_ACCESS_KEY": KEY,  # no way round the secret
-            "AWS_ENDPOINT_URL": f"http://{closed_address()}",
+            "AWS_ENDPOINT_URL": f"http://{CLOSED}",
         },
     )
     assert document["errorType"] == "Runtime.SecretUnreadable"

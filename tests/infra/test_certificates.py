@@ -10,6 +10,7 @@ from pathlib import Path
 import certifi
 import pytest
 import trustme
+from OpenSSL.crypto import FILETYPE_PEM, load_certificate
 
 from infra.package.certificates import PEM, write_directory
 
@@ -65,16 +66,25 @@ def test_every_authority_has_the_name_that_openssl_looks_for(tmp_path: Path) -> 
     ["Plain", "  MANY   Spaces and CAPITALS ", "Größe & ŁÓDŹ 認証局", "x" * 64],
 )
 def test_a_handshake_finds_an_authority_whatever_its_name(tmp_path: Path, name: str) -> None:
-    wanted = trustme.CA(organization_name=name)
-    others = [trustme.CA(organization_name=name), trustme.CA()]  # of the same name, and of another
+    authorities = [named(name), named(name), trustme.CA()]
+    first, second, _ = (
+        load_certificate(FILETYPE_PEM, each.cert_pem.bytes()) for each in authorities
+    )
+    assert first.subject_name_hash() == second.subject_name_hash()
     bundle = tmp_path / "bundle.pem"
-    for authority in (*others, wanted):
+    for authority in authorities:
         authority.cert_pem.write_to_path(str(bundle), append=True)
     write_directory(bundle, tmp_path / "certificates")
     client = ssl.create_default_context(capath=tmp_path / "certificates")
-    handshake(wanted.issue_cert("secrets.example"), client)
+    for authority in authorities:
+        handshake(authority.issue_cert("secrets.example"), client)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(trustme.CA().issue_cert("secrets.example"), client)
+        handshake(named(name).issue_cert("secrets.example"), client)
+
+
+def named(name: str) -> trustme.CA:
+    # Without a unit, each gets one at random.
+    return trustme.CA(organization_name=name, organization_unit_name="the same")
 
 
 def test_the_package_trusts_by_its_directory(package: Path) -> None:

@@ -19,6 +19,7 @@ from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.client.sse import EventReader, encode_event
 from poe.client.turn import Event, Limits, Turn
 from poe.standin.uploads import served_files
+from tests.support.closed import CLOSED
 
 KEY = "k" * 32
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -243,15 +244,15 @@ async def test_a_wrong_key_is_refused_by_the_bot(served_bot: tuple[ManyBot, str]
 async def test_no_proxy_stands_before_loopback(
     served_bot: tuple[ManyBot, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", f"http://{CLOSED}")
     async with Conversation(served_bot[1], KEY) as conversation:
         assert (await whole(conversation.ask("Hello"))).text == "You said Hello"
 
 
 @pytest.mark.anyio
 async def test_nobody_at_the_url_is_told() -> None:
-    async with Conversation("http://127.0.0.1:1/", KEY) as conversation:
-        with pytest.raises(NotAnswering, match="nothing answers at http://127.0.0.1:1/"):
+    async with Conversation(f"http://{CLOSED}/", KEY) as conversation:
+        with pytest.raises(NotAnswering, match=f"nothing answers at http://{CLOSED}/"):
             await whole(conversation.ask("Hello"))
 
 

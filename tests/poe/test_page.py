@@ -20,6 +20,7 @@ from playwright.sync_api import (
 from poe.page.guard import NO_TOKEN
 from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
+from tests.support.closed import CLOSED
 from tests.support.page import CONTROLS, ScriptedBot, browser_path, served_page
 
 pytestmark = pytest.mark.browser
@@ -378,13 +379,13 @@ def test_the_scheme_follows_the_system(page):
 
 
 def test_a_bot_that_is_not_there_is_told(browser, tmp_path):
-    with served_page("http://127.0.0.1:1/", folder=tmp_path) as chat:
+    with served_page(f"http://{CLOSED}/", folder=tmp_path) as chat:
         page = browser.new_page()
         page.goto(chat.address)
         expect(page.locator(".introduction")).to_contain_text("nothing answers at")
         say(page, "hello")
         expect(page.locator(".answer .problem")).to_contain_text(
-            "nothing answers at http://127.0.0.1:1/"
+            f"nothing answers at http://{CLOSED}/"
         )
         page.close()
 

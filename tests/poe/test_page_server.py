@@ -17,6 +17,7 @@ import pytest
 from poe.page import server
 from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
+from tests.support.closed import CLOSED
 from tests.support.page import ScriptedBot, served_page
 
 PAGE = Path(server.__file__).with_name("static")
@@ -24,7 +25,7 @@ SCRIPTS = {
     "file": [
         fp.PartialResponse(
             text="",
-            attachment=fp.Attachment(url="http://127.0.0.1:1/f", content_type="a/b", name="f"),
+            attachment=fp.Attachment(url=f"http://{CLOSED}/f", content_type="a/b", name="f"),
         )
     ],
     "slow": ["one ", 30],
@@ -175,7 +176,7 @@ def test_an_attachment_can_be_had_again_and_runs_nothing(http, url):
 def test_a_named_file_that_cannot_be_had_is_told(http):
     chat = begin(http)
     http.post(chat + "/messages", json={"text": "file"})
-    reply = http.get(chat + "/files", params={"url": "http://127.0.0.1:1/f"})
+    reply = http.get(chat + "/files", params={"url": f"http://{CLOSED}/f"})
     assert (reply.status_code, reply.text) == (502, "The file can't be fetched: ConnectError")
 
 
@@ -239,7 +240,7 @@ def test_a_taken_port_is_left_for_a_free_one(tmp_path):
         port = taken.getsockname()[1]
         for impossible in (port, 65536):
             with (
-                served_page("http://127.0.0.1:1/", folder=tmp_path, port=impossible) as page,
+                served_page(f"http://{CLOSED}/", folder=tmp_path, port=impossible) as page,
                 opened(page) as http,
             ):
                 assert urlsplit(page.url).port != impossible

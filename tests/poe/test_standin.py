@@ -19,6 +19,7 @@ from fastapi_poe.client import BotError, BotErrorNoRetry
 from poe.client.conversation import Refused
 from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
+from tests.support.closed import CLOSED
 
 KEY = "k" * 32
 
@@ -343,7 +344,7 @@ async def test_with_a_persons_key_calls_go_on_to_poe_itself(
 async def test_an_unreachable_poe_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{CLOSED}")
     async with stand_in(tmp_path, monkeypatch, api_key="p" * 20):
         with pytest.raises(BotError, match="Poe can't be reached"):
             await ask("Echo")

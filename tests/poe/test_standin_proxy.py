@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from poe.standin.proxy import ForwardProxy
+from tests.support.closed import CLOSED
 
 
 @pytest.mark.anyio
@@ -45,9 +46,9 @@ async def test_an_unreachable_host_gives_502_and_its_name() -> None:
         settings = {"proxy": passing.url, "trust_env": False}
         async with httpx.AsyncClient(**settings) as http:
             with pytest.raises(httpx.ProxyError, match="502 Bad Gateway"):
-                await http.get("https://127.0.0.1:1/")
-            plain = await http.get("http://127.0.0.1:1/")
-    assert (plain.status_code, plain.text) == (502, "127.0.0.1:1 can't be reached\n")
+                await http.get(f"https://{CLOSED}/")
+            plain = await http.get(f"http://{CLOSED}/")
+    assert (plain.status_code, plain.text) == (502, f"{CLOSED} can't be reached\n")
 
 
 @pytest.mark.anyio

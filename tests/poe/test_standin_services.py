@@ -13,6 +13,7 @@ from fastapi_poe.client import AttachmentUploadError, BotError
 
 from poe.standin.standin import PoeStandIn
 from poe.standin.uploads import served_files
+from tests.support.closed import CLOSED
 
 KEY = "k" * 32
 
@@ -111,7 +112,7 @@ async def test_uploads_are_refused_with_a_reason(poe: PoeStandIn) -> None:
     with pytest.raises(AttachmentUploadError, match="401"):
         await upload(file=b"x", file_name="x", api_key="w" * 32)
     with pytest.raises(AttachmentUploadError, match="was refused"):
-        await upload(file_url="http://127.0.0.1:1/x", api_key=KEY)
+        await upload(file_url=f"http://{CLOSED}/x", api_key=KEY)
     with pytest.raises(AttachmentUploadError, match="was refused"):
         await upload(file_url="no url", api_key=KEY)
 

@@ -23,6 +23,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from infra.toolchain.folders import ROOT
+from tests.support.closed import CLOSED
 
 KEY = "k" * 32
 REGION = "us-east-1"
@@ -86,7 +87,7 @@ class Aws:
             aws_secret_access_key="testing",
         )
 
-    def stack(self, *, url: str = "http://127.0.0.1:1/", text: str | None = None) -> Stack:
+    def stack(self, *, url: str = f"http://{CLOSED}/", text: str | None = None) -> Stack:
         """Make one, with this URL in its outputs and this text in its secret."""
         name = f"PoeBot-{next(_NUMBERS)}"
         text = json.dumps({"POE_ACCESS_KEY": KEY}) if text is None else text

@@ -6,7 +6,6 @@ It refuses what the local Lambda's refuses, by the same rules, and the test that
 import asyncio
 import base64
 import json
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -263,12 +262,6 @@ def _check_prelude(request: Request) -> None:
 async def _reply(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
     writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
     await writer.drain()
-
-
-def closed_address() -> str:
-    """`host:port`, where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def function_url_event(

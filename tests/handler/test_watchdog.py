@@ -1,0 +1,91 @@
+"""The watchdog's last words, and that the process ends whatever becomes of them."""
+
+import json
+import time
+
+import pytest
+
+from handler.log.record import Record
+from handler.runtime import loop
+from handler.runtime.context import Context
+from handler.runtime.loop import Exchange, Loop
+from handler.runtime.wire import Invocation
+from tests.handler.test_cycle import cycle_of
+from tests.support.entries import query
+from tests.support.package import KEY, started
+from tests.support.runtime_api import function_url_event
+
+pytestmark = pytest.mark.anyio
+
+
+class Ended(BaseException):
+    """In place of the process's end."""
+
+
+@pytest.fixture(autouse=True)
+def ends(monkeypatch):
+    def end(status):
+        raise Ended(status)
+
+    monkeypatch.setattr(loop.os, "_exit", end)
+
+
+class Failing:
+    """A Runtime API that cannot be told."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def fail_now(self, invocation, failure):
+        raise self._error
+
+
+def stuck(api):
+    """A loop whose invocation never ends."""
+    serving = Loop(api, None, Context(), {})
+    cycle, _ = cycle_of()
+    serving._current = Exchange(Invocation("the-id", 0, b""), cycle, Record())
+    return serving
+
+
+@pytest.mark.parametrize("error", [OSError, BlockingIOError, ValueError, RuntimeError])
+async def test_the_process_ends_and_has_its_line_although_lambda_cannot_be_told(error, capsys):
+    with pytest.raises(Ended, match="1"):
+        stuck(Failing(error("a text")))._end_process()
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["outcome"], line["requestId"]) == ("deadline", "the-id")
+
+
+async def test_the_process_ends_although_its_line_cannot_be_written(monkeypatch):
+    serving = stuck(Failing(OSError()))
+    monkeypatch.setattr(serving._reporter, "write", lambda report: 1 / 0)
+    with pytest.raises(Ended, match="1"):
+        serving._end_process()
+
+
+BOT = """
+import asyncio, time
+import fastapi_poe as fp
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        asyncio.get_running_loop().call_later(0.5, time.sleep, 60)
+        yield fp.PartialResponse(text="x" * 50_000_000)
+
+bot = Bot()
+"""
+
+
+async def test_a_bot_that_blocks_behind_a_half_sent_event_is_ended(build_with_bot, runtime_python):
+    event = function_url_event(
+        headers={"authorization": f"Bearer {KEY}"}, body=query("x").model_dump_json()
+    )
+    async with started(build_with_bot(BOT), runtime_python) as process:
+        double = process.double
+        double.read_bodies.clear()
+        double.headers = {"Lambda-Runtime-Deadline-Ms": str(int((time.time() + 6) * 1000))}
+        double._events.put_nowait(json.dumps(event).encode())
+        status, lines = await process.end()
+        double.read_bodies.set()
+    assert status == 1
+    assert lines[-1]["outcome"] == "deadline"
