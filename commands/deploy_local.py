@@ -20,11 +20,13 @@ from commands.running_bot import RunningBot
 from commands.terminal.log_lines import LogPrinter
 from commands.terminal.text import say
 from infra.aws.outputs import outputs
+from infra.aws.secret_members import KEY
 from infra.aws.secret_store import SecretStore
 from infra.package.target import this_architecture
 from infra.toolchain import cdk
 from infra.toolchain.folders import BUILD
 from infra.toolchain.pythons import this_version
+from local.access_keys import AccessKeys
 from local.aws import deployed
 from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
 from local.aws_lambda.config import FunctionConfig
@@ -94,11 +96,11 @@ def _nothing(_: str) -> None: ...
 
 async def _serve(config: FunctionConfig, stack: str, port: int, began: float) -> None:
     """Until Ctrl-C. Raises UserError and BadMember."""
-    key = await asyncio.to_thread(SecretStore(outputs(stack).secret_arn).access_key)
-    bot = ServedBot(f"http://{HOST}:{port}/", key)
+    store = SecretStore(outputs(stack).secret_arn)
+    keys = AccessKeys(await asyncio.to_thread(store.keys))
     lines = LogPrinter(print)
     async with AsyncExitStack() as entered:
-        poe = PoeStandIn(access_key=key, settings=bot.settings, folder=FOLDER / "poe", on_line=say)
+        poe = PoeStandIn(access_key=keys.value(KEY), folder=FOLDER / "poe", on_line=say)
         await entered.enter_async_context(poe)
         config = replace(config, environment={**config.environment, **poe.environment})
         function = LocalLambda(config, host=HOST, port=port, on_line=lines)
@@ -106,19 +108,25 @@ async def _serve(config: FunctionConfig, stack: str, port: int, began: float) ->
             await entered.enter_async_context(function)
         except OSError:
             raise port_in_use(port, ANOTHER_PORT) from None  # since the deployment began
-        await RunningBot(function, poe, lines).start()
-        _greet(bot, stack, time.monotonic() - began)
+        bots: list[ServedBot] = []
+        await RunningBot(function, poe, lines, keys, bots.extend).start()
+        _greet(bots, stack, time.monotonic() - began)
         await asyncio.Event().wait()
 
 
-def _greet(bot: ServedBot, stack: str, seconds: float) -> None:
+def _greet(bots: Sequence[ServedBot], stack: str, seconds: float) -> None:
+    for_bots = "\n\n".join(
+        f"  URL         {bot.url}\n"
+        f"  Access key  {bot.key}\n"
+        f"  Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}"
+        "        (in another terminal)"
+        for bot in bots
+    )
     print(
         f"""
 {stack} is deployed into a local AWS, and its function runs as it was deployed ({seconds:.0f} s).
 
-  URL         {bot.url}
-  Access key  {bot.key}
-  Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}        (in another terminal)
+{for_bots}
 
 To change its secret with `make set-key` or `make set-secret`, first run
   . {shlex.quote(str(VARIABLES))}

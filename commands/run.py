@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +24,15 @@ from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD
 from infra.toolchain.pythons import runtime_python
+from local.access_keys import AccessKeys
 from local.aws_lambda.service import FunctionConfig, LocalLambda
 from local.changes import Changes
 from local.ports import HOST, free_port
-from local.secrets_file import kept_key, misplaced, read_members, secrets_file, with_keys
+from local.secrets_file import kept_key, misplaced, read_members, secrets_file
 from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL, kept_key_file
-from poe.client.served_bot import ServedBot, declared_bots, keep_keys
-from poe.page.files import Files, file_client
-from poe.page.server import ChatPage
+from poe.client.served_bot import ServedBot, keep_keys
+from poe.page.server import ChatPage, file_client
 from poe.page.token import NAME as TOKEN_FILE
 from poe.page.token import kept_token
 from poe.standin.standin import PoeStandIn
@@ -62,54 +63,50 @@ async def _run(options: argparse.Namespace) -> None:
     bot = chosen_bot(options)
     if remark := misplaced(bot):
         print(f"warning: {remark}", file=sys.stderr)
-    declared = declared_bots(bot.file)
-    members = _secret(bot, [each.key_name for each in declared])
+    keys = _keys(bot)
     packages = Packages(BUILD / "run" / str(options.port), bot)
-    base = f"http://{HOST}:{options.port}"
-    bots = [ServedBot(f"{base}{each.path}", members[each.key_name]) for each in declared]
     async with AsyncExitStack() as stack:
         stack.callback(packages.remove)
         changes = await stack.enter_async_context(Changes(bot))
-        keep_keys(packages.folder / "access-keys.json", declared, members)
-        poe = _stand_in(bots, packages.folder / "poe")
+        poe = _stand_in(keys, packages.folder / "poe")
         served, package, python, _ = await asyncio.gather(
-            stack.enter_async_context(secret(members)),
+            stack.enter_async_context(secret(keys.members)),
             packages.build(),
             asyncio.to_thread(runtime_python),
             stack.enter_async_context(poe),
         )
+        keys.on_change = served.put
         shown = {"BOT_DEBUG": "1"}  # errors with their texts: this is the author's own terminal
         config = _config(options, package, python, served.environment | poe.environment | shown)
-        page = _page(bot, bots, poe, packages.folder, options.port + 1)
+        page = _page(bot, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)
         lines = LogPrinter(print)
         function = LocalLambda(config, host=HOST, port=options.port, on_line=lines)
         await stack.enter_async_context(function)
-        running = RunningBot(function, poe, lines, partial(_remedy, secrets_file(bot)))
+        offered = Offered(page, packages.folder / "access-keys.json")
+        remedy = partial(_remedy, secrets_file(bot))
+        running = RunningBot(function, poe, lines, keys, offered, remedy)
         await running.start()
-        _greet(bots, page.address, time.monotonic() - began)
+        _greet(offered.bots, page.address, time.monotonic() - began)
         print(f"It reloads when a file in {bot.path} changes. Press Ctrl-C to stop everything.\n")
         await running.follow(changes, packages)
 
 
-def _secret(bot: BotFolder, key_names: Sequence[str]) -> dict[str, str]:
+def _keys(bot: BotFolder) -> AccessKeys:
     """The secret's members: those of secrets.json, and an access key for every bot.
 
     POE_ACCESS_KEY in the environment takes precedence. Raises UserError and BadMember.
     """
     members = read_members(secrets_file(bot))
-    given = os.environ.get(KEY, members.get(KEY))
-    members[KEY] = kept_key(kept_key_file(bot), given)
-    return with_keys(members, members[KEY], key_names)
+    kept = kept_key_file(bot)
+    members[KEY] = kept_key(kept, os.environ.get(KEY, members.get(KEY)))
+    return AccessKeys(members, kept.with_name("access-key-names.json"))
 
 
-def _stand_in(bots: Sequence[ServedBot], folder: Path) -> PoeStandIn:
-    first, *others = bots
+def _stand_in(keys: AccessKeys, folder: Path) -> PoeStandIn:
     return PoeStandIn(
-        access_key=first.key,
-        settings=first.settings,
-        more_bots={bot.key: bot.settings for bot in others},
+        access_key=keys.value(KEY),
         api_key=os.environ.get("POE_API_KEY"),
         folder=folder,
         on_line=say,
@@ -128,29 +125,47 @@ def _config(
     )
 
 
-def _page(
-    bot: BotFolder, bots: Sequence[ServedBot], poe: PoeStandIn, folder: Path, port: int
-) -> ChatPage:
+def _page(bot: BotFolder, poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
     token = kept_token(kept_key_file(bot).with_name(TOKEN_FILE))
-    files = Files(partial(file_client, poe), own=[f"http://{HOST}:{port - 1}"])
-    return ChatPage(bots, token=token, folder=folder / "page", files=files, port=port)
+    files = partial(file_client, poe)
+    return ChatPage([], token=token, folder=folder / "page", files=files, port=port)
 
 
 def _remedy(secrets: Path, name: str) -> str:
     return f'. Add {name} to {secrets}, as {{"{name}": "…"}}, and run `make run` again'
 
 
+@dataclass
+class Offered:
+    """The bots that run, for the page, `make chat` and the user. A change brings others."""
+
+    page: ChatPage
+    keys_file: Path
+    bots: Sequence[ServedBot] = ()
+
+    def __call__(self, bots: Sequence[ServedBot]) -> None:
+        self.page.serve(bots)
+        keep_keys(self.keys_file, bots)
+        new = [bot for bot in bots if bot not in self.bots]
+        if self.bots and new:
+            print("\n" + "\n".join(map(_introduction, new)))
+        self.bots = bots
+
+
 def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
     bot_or_bots = "bot runs" if len(bots) == 1 else "bots run"
     print(f"\nYour {bot_or_bots} on a local Lambda (ready in {seconds:.1f} s).\n")
-    for bot in bots:
-        chat = "make chat" if bot.url == DEFAULT_URL else f"make chat URL={bot.url}"
-        print(
-            f"  URL         {bot.url}\n"
-            f"  Access key  {bot.key}\n"
-            f"  Next        {chat}        (in another terminal)\n"
-        )
+    print("\n".join(map(_introduction, bots)))
     print(f"  Chat page   {page}        (in a browser)\n")
+
+
+def _introduction(bot: ServedBot) -> str:
+    chat = "make chat" if bot.url == DEFAULT_URL else f"make chat URL={bot.url}"
+    return (
+        f"  URL         {bot.url}\n"
+        f"  Access key  {bot.key}\n"
+        f"  Next        {chat}        (in another terminal)\n"
+    )
 
 
 if __name__ == "__main__":

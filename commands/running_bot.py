@@ -4,20 +4,23 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from urllib.parse import urljoin
 
-from commands.terminal.log_lines import LogPrinter
+from commands.terminal.log_lines import LogPrinter, StartedBot
 from commands.terminal.text import continued
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
 from infra.toolchain.errors import UserError
 from infra.toolchain.private import private_folder
+from local.access_keys import AccessKeys
 from local.aws_lambda.service import InitError, LocalLambda
 from local.changes import Changes
+from poe.client.served_bot import ServedBot
 from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
 
@@ -27,31 +30,65 @@ _INDENT = "  "
 
 @dataclass(frozen=True)
 class RunningBot:
-    """A bot under way. `remedy` tells what to do about a variable that the bot lacks, by its name;
-    the text follows the error."""
+    """The bots of one file, under way.
+
+    keys      where their access keys are, by the names of the secret's members
+    on_bots   gets the bots after each start, which shows which there are
+    remedy    what to do about a variable that the bot lacks, by its name; follows the error
+    """
 
     function: LocalLambda
     poe: PoeStandIn
     lines: LogPrinter
+    keys: AccessKeys
+    on_bots: Callable[[Sequence[ServedBot]], object]
     remedy: Callable[[str], str] = lambda name: ""
 
     async def start(self) -> None:
-        """Start the bot, and let Poe know its settings. Raises UserError."""
-        began = time.monotonic()
-        try:
-            with self.lines.without_failed_starts():
-                self.poe.prepare()  # while the bot starts, on another processor
-                await self.function.warm()
-        except InitError as error:
-            missing = re.match(r"KeyError: '([A-Z][A-Z0-9_]*)'", error.message)
-            remedy = self.remedy(missing[1]) if missing else ""
-            raise UserError(f"the bot doesn't start: {error.message}{remedy}") from None
-        if remark := slow_start(time.monotonic() - began):
-            print(f"warning: {remark}")
+        """Start the bots, and let Poe know their settings. Raises UserError."""
+        with self.lines.without_failed_starts():
+            self.poe.prepare()  # while the bot starts, on another processor
+            bots = await self._start_with_keys()
+        self.poe.serve({bot.key: bot.settings for bot in bots})
+        self.on_bots(bots)
         try:
             await self.poe.refresh_settings()
         except BadSettings as error:
             print(f"warning: {continued(str(error), _INDENT)}")
+
+    async def _start_with_keys(self) -> list[ServedBot]:
+        """Start the bots, with a key created for each that has none. Raises UserError."""
+        created: dict[str, InitError] = {}
+        while error := await self._failed_start():
+            name = missing_variable(error)
+            if not self.keys.create(name):
+                raise self._failure(error)
+            created[name] = error
+        bots = self.lines.bots
+        used = {bot.key_name for bot in bots if bot.key_name}
+        self.keys.keep(used)
+        for name, error in created.items():
+            if name not in used:  # so the bot wants it for something else
+                raise self._failure(error)
+            print(f"{name} isn't in secrets.json: an access key was created for local runs.")
+        url = self.function.url
+        return [ServedBot(urljoin(url, bot.path), self.keys.value(bot.key_name)) for bot in bots]
+
+    async def _failed_start(self) -> InitError | None:
+        began = time.monotonic()
+        self.lines.bots = [StartedBot()]
+        try:
+            await self.function.warm()
+        except InitError as error:
+            return error
+        if remark := slow_start(time.monotonic() - began):
+            print(f"warning: {remark}")
+        return None
+
+    def _failure(self, error: InitError) -> UserError:
+        name = missing_variable(error)
+        remedy = self.remedy(name) if name else ""
+        return UserError(f"the bot doesn't start: {error.message}{remedy}")
 
     async def follow(self, changes: Changes, packages: "Packages") -> None:
         """Build and start the bot again after each change, for ever. Raises UserError where the
@@ -87,6 +124,13 @@ class Packages:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def missing_variable(error: InitError) -> str:
+    """The name of a variable for want of which the bot doesn't start, or nothing."""
+    reason = r"KeyError: '|the bot on path .*: there is no access key: set "
+    found = re.match(rf"(?:{reason})([A-Z][A-Z0-9_]*)\b", error.message)
+    return found[1] if found else ""
 
 
 def slow_start(seconds: float) -> str:

@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -39,6 +39,8 @@ class Secret:
     arn: str
     endpoint: str
     credentials: Credentials
+    put: Callable[[Mapping[str, str]], None] = field(repr=False)
+    """Replaces its members."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,11 +70,12 @@ async def secret(members: Mapping[str, str]) -> AsyncIterator[Secret]:
     """
     # As on AWS, an ARN ends with six characters that can't be known from the name.
     arn = f"arn:aws:{_SERVICE}:{REGION}:{ACCOUNT}:secret:{NAME}-{secrets.token_hex(3)}"
-    route = _Route(arn, json.dumps(dict(members)), Credentials.random())
+    route = _Route(arn, "", Credentials.random())
+    route.put(members)
     server = HttpServer(route.handle)
     route.host = f"{HOST}:{await server.start(HOST, 0)}"
     try:
-        yield Secret(arn, f"http://{route.host}", route.credentials)
+        yield Secret(arn, f"http://{route.host}", route.credentials, route.put)
     finally:
         await server.close()
 
@@ -83,8 +86,13 @@ class _Route:
     text: str = field(repr=False)
     credentials: Credentials
     host: str = ""
-    _version: str = field(default_factory=lambda: str(uuid.uuid4()))
-    _created: float = field(default_factory=time.time)
+    _version: str = ""
+    _created: float = 0.0
+
+    def put(self, members: Mapping[str, str]) -> None:
+        self.text = json.dumps(dict(members))
+        self._version = str(uuid.uuid4())
+        self._created = time.time()
 
     async def handle(self, connection: ServerConnection, request: h11.Request) -> None:
         try:

@@ -13,10 +13,19 @@ or a level, and what a terminal would obey is written out.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from commands.terminal.text import continued
+
+
+@dataclass(frozen=True)
+class StartedBot:
+    """A bot that a start has: its path, and the member of the secret that is its access key."""
+
+    path: str = "/"
+    key_name: str | None = "POE_ACCESS_KEY"
 
 
 class LogPrinter:
@@ -26,6 +35,8 @@ class LogPrinter:
     def __init__(self, say: Callable[[str], object]) -> None:
         self._say = say
         self._shows_failed_starts = True
+        self.bots = [StartedBot()]
+        """Those of the last start; a start that has only this one doesn't say so."""
 
     def __call__(self, line: str, at: datetime | None = None) -> None:
         """`at`: when the line was written, in local time; now, if it comes at once."""
@@ -58,6 +69,9 @@ class LogPrinter:
             return _of_platform(record)
         if record.keys() >= _INVOCATION:
             return _invocation(record)
+        if record.get("logger") == _START and "bots" in record:
+            self.bots = [StartedBot(bot["path"], bot["key_name"]) for bot in record["bots"]]
+            return ""
         return self._message(record) if "message" in record else None
 
     def _message(self, record: dict[str, Any]) -> str:
@@ -85,6 +99,7 @@ _OF_ANOTHER_FORM = (
 )
 # What the line about an invocation has; a bot's own lines may have some of it.
 _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
+_START = "handler.app.load"  # the logger of the line that says which bots there are
 _BOT = "bot/"  # where the bot's own files lie in the package
 _LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
 

@@ -48,6 +48,10 @@ class Rotation:
         self._variables = variables
         named = [(bot, _names(bot.access_key or "", members)) for bot in bots]
         self._followed = [Followed(bot, names) for bot, names in named if names]
+        self.bots = [
+            {"path": bot.path, "key_name": min(names, default=None)} for bot, names in named
+        ]
+        """Which there are, and the member that is the key of each, where one is."""
 
     def follow(self, members: Members) -> list[str]:
         """Take over what the secret has now. A faulty member stays as it was known, one that is

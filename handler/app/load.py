@@ -1,6 +1,7 @@
 """The bot's module and its access keys → the ASGI app."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -11,11 +12,12 @@ from handler.app import own_routes
 from handler.app.dispatch import App
 from handler.app.keys import Rotation
 from handler.app.user_module import BadBot, import_bot
-from handler.log import setup
+from handler.log import lines, setup
 from handler.log.places import BOT
 from handler.secret.cache import CachedSecret
 from handler.secret.members import (
     KEY,
+    MEMBER_NAME,
     BadMember,
     Members,
     check_key,
@@ -27,6 +29,8 @@ from handler.secret.variables import Named, Variables, named_values
 
 # A person's key, which fastapi_poe would take for an access key.
 POE_API_KEY = "POE_API_KEY"
+
+ONE_BOT = [[{"path": "/", "key_name": name}] for name in (KEY, None)]
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +58,27 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
         module = import_bot(folder)
         bots = _bots(getattr(module, "bot", None) or recorded, module)
     setup.keep()
-    if len(bots) == 1 and bots[0].access_key is None:
-        bots[0].access_key = _key(environ, members)
+    for bot in bots:
+        with _at(f"the bot on path {bot.path}"):
+            if bot.access_key is None:
+                bot.access_key = _key(_key_name(bot, bots), environ, members)
     rotation = Rotation(bots, members, variables)  # first: a key that was checked has no name
     for bot in bots:
-        if bot.access_key is None:
-            raise BadBot(f"the bot on path {bot.path} has no access key: give it access_key=…")
         with _at(f"the bot on path {bot.path}"):
-            bot.access_key = check_key(bot.access_key)
+            bot.access_key = check_key(bot.access_key or "")
+    if rotation.bots not in ONE_BOT:  # most are, and a line at each start would tell nothing
+        lines.write("INFO", {"logger": __name__, "message": "started", "bots": rotation.bots})
     own = own_routes.own_app(getattr(module, "app", None))
     return App(bots, _cached(secret, rotation) if secret else None, own)
+
+
+def _key_name(bot: fp.PoeBot, bots: list[fp.PoeBot]) -> str:
+    """The variable with the key of a bot that was created without one: of several, /echo's is
+    ECHO_ACCESS_KEY."""
+    if len(bots) == 1 or bot.path == "/":
+        return KEY
+    name = re.sub(r"[^A-Z0-9]+", "_", f"{bot.path.upper()}_ACCESS_KEY").strip("_")
+    return name if MEMBER_NAME.fullmatch(name) else f"BOT_{name}"
 
 
 def _cached(secret: Secret, rotation: Rotation) -> CachedSecret:
@@ -85,13 +100,16 @@ def _members(secret: Secret) -> dict[str, str]:
         return parse_members(secret.text())
 
 
-def _key(environ: Mapping[str, str], members: Mapping[str, str]) -> str:
-    key = environ.get(KEY)
-    if key is None:
-        raise BadMember(f"there is no access key: set {ARN_VARIABLE} (`make deploy` does) or {KEY}")
-    with _at(KEY):
-        key = check_key(key)
-    return Named(key, KEY) if key == members.get(KEY) else key
+def _key(name: str, environ: Mapping[str, str], members: Mapping[str, str]) -> str:
+    """The key in the variable `name`. Raises `BadMember`."""
+    if name not in environ:
+        remedy = f"{ARN_VARIABLE} (`make deploy` does) or {KEY}"
+        if name != KEY:
+            remedy = f"{name} (`make set-secret NAME={name}`), or give it access_key=…"
+        raise BadMember(f"there is no access key: set {remedy}")
+    with _at(name):
+        key = check_key(environ[name])
+    return Named(key, name) if name in members else key
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from poe.client.sse import encode_event
-from poe.standin.declared import BadSettings, BotSettings, DeclaredCalls, describe, parse_settings
+from poe.standin.declared import BadSettings, BotSettings, describe, parse_settings
 from poe.standin.models import ModelEvent, error
 from poe.standin.models import answer as model_answer
 from poe.standin.record import BotCall, Keys, Record
@@ -33,7 +33,7 @@ class BotCalls:
         say: Callable[[str], object],
     ) -> None:
         self._keys = keys
-        self._declared = {key: DeclaredCalls(each) for key, each in settings.items()}
+        self._settings = settings
         self._client = client
         self._record = record
         self._say = say
@@ -65,7 +65,7 @@ class BotCalls:
             self._say(f"poe: a call to {bot} was refused: {describe(invalid)}")
             return event_stream(error(f"Invalid query: {describe(invalid)}"), status=400)
         self._record.calls.append(BotCall(bot, query, time.monotonic()))
-        if key in self._declared and (refusal := await self._refusal(bot, query, key)):
+        if key in self._settings and (refusal := await self._refusal(bot, query, key)):
             return event_stream(refusal)
         if self._keys.real:
             self._say(f"poe: {bot} is called on Poe")
@@ -85,7 +85,7 @@ class BotCalls:
             self._say(f"poe: a call to {bot} was refused. {reason}")
             return error(reason)
         try:
-            fix = await self._declared[key].count(bot, query.message_id)
+            fix = await self._settings[key].calls.count(bot, query.message_id)
         except BadSettings as reason:
             self._say(f"poe: a call to {bot} was refused: {reason}")
             return error(f"The settings of the calling bot are unknown: {reason}")

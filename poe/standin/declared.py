@@ -46,12 +46,13 @@ class BotSettings:
     """The bot's settings as Poe keeps them: fetched when first needed, or pushed."""
 
     def __init__(self, fetch: FetchSettings | None) -> None:
-        self._fetch = fetch
+        self.fetch = fetch
+        self.calls = DeclaredCalls(self)
         self._known: SettingsResponse | None = None
 
     @property
     def can_be_known(self) -> bool:
-        return self._fetch is not None or self._known is not None
+        return self.fetch is not None or self._known is not None
 
     async def get(self) -> "SettingsResponse":
         """The settings; raises BadSettings if the bot doesn't return valid ones."""
@@ -59,12 +60,12 @@ class BotSettings:
 
     async def refresh(self) -> "SettingsResponse":
         """Ask the bot again; without a bot to ask, what was pushed last stays."""
-        if self._fetch is None:
+        if self.fetch is None:
             if self._known is None:
                 raise BadSettings("there is no bot to fetch settings from")
             return self._known
         try:
-            body = await self._fetch()
+            body = await self.fetch()
         except Refused as error:
             reason = f"the bot answers a settings request with status {error.status}"
             if error.status == UNAUTHORIZED:

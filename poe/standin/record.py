@@ -1,6 +1,7 @@
 """The callers that the stand-in for Poe accepts, and what they sent."""
 
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Keys:
     """`access`: the bots' own. `personal`: a person's, for direct access without a bot.
     `real`: a person's on Poe itself, with which calls go on to Poe's models."""
 
-    access: frozenset[str]
+    access: Set[str]
     personal: str | None = None
     real: str | None = None
 

@@ -63,14 +63,24 @@ class PoeStandIn:
         personal_key: str | None = None,
         on_line: Callable[[str], object] = print,
     ) -> None:
-        fetchers = {**(more_bots or {}), access_key: settings}
-        self._keys = Keys(access=frozenset(fetchers), personal=personal_key, real=api_key)
+        self._settings: dict[str, BotSettings] = {}
+        self._keys = Keys(access=self._settings.keys(), personal=personal_key, real=api_key)
+        self.serve({**(more_bots or {}), access_key: settings})
         self._folder = folder
         self._bot_name = bot_name
-        self._settings = {key: BotSettings(fetch) for key, fetch in fetchers.items()}
         self._say = on_line
         self.record = Record()
         self._stack = AsyncExitStack()
+
+    def serve(self, bots: Mapping[str, FetchSettings | None]) -> None:
+        """Be Poe for these bots from now on: what fetches their settings, by access key."""
+        for key in self._settings.keys() - bots.keys():
+            del self._settings[key]
+        for key, fetch in bots.items():
+            if key in self._settings:
+                self._settings[key].fetch = fetch
+            else:
+                self._settings[key] = BotSettings(fetch)
 
     @property
     def environment(self) -> dict[str, str]:

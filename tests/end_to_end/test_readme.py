@@ -68,7 +68,7 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     assert links
     for link in links:
         assert (ROOT / link).exists(), link
-    for name in re.findall(r"\b(?:examples|handler|infra|local|tests)/[\w/]+\.\w+", README):
+    for name in re.findall(r"(?<![-\w])(?:examples|handler|infra|local|tests)/[\w/]+\.\w+", README):
         assert (ROOT / name).exists(), name
 
 

@@ -123,6 +123,24 @@ async def test_a_key_on_the_bot_object_is_checked_too(bot_module):
         load({}, None)
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/b", "B_ACCESS_KEY"),
+        ("/deep/er-bot", "DEEP_ER_BOT_ACCESS_KEY"),
+        ("/4o", "BOT_4O_ACCESS_KEY"),
+        ("/", "POE_ACCESS_KEY"),
+    ],
+)
+async def test_a_bot_without_a_key_has_the_one_that_its_path_names(bot_module, path, name):
+    bot_module.bot = [Bot("/a", KEY), Bot(path)]
+    with pytest.raises(BadMember, match=rf"the bot on path {path}: .* {name}\b"):
+        load({}, None)
+    bot_module.bot[1].access_key = None
+    app = load({name: "b" * 32}, None)
+    assert (await post(app, query(), "b" * 32, path)).status_code == 200
+
+
 async def test_the_line_that_is_missing_names_the_class(bot_module):
     bot_module.Mine = type("Mine", (fp.PoeBot,), {"__module__": "bot"})
     bot_module.Base = fp.PoeBot
@@ -147,7 +165,6 @@ async def test_several_bots_each_have_their_key_and_path(bot_module):
         (Bot, "has to end with"),
         ([Bot(access_key=KEY), "x"], "has to end with"),
         ([Bot("/a", KEY), Bot("/a", KEY)], "two bots have the path /a"),
-        ([Bot("/a", KEY), Bot("/b")], "the bot on path /b has no access key"),
         (Bot("echo", KEY), "begin with a slash"),
         (iter([Bot("/a", KEY), Bot("/a", KEY)]), "two bots have the path /a"),
     ],

@@ -1,5 +1,6 @@
 """`secrets.json` and several bots under `make run`: what is read, refused, made and kept."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from local.secrets_file import kept_key, misplaced, read_members, with_keys
 from poe.client import access
-from poe.client.access import Unusable, access_key
-from poe.client.served_bot import DeclaredBot, declared_bots, keep_keys
+from poe.client.access import Unusable, access_key, kept_key_file
+from poe.client.served_bot import ServedBot, keep_keys
 from tests.commands.test_run import Run, free_port
 from tests.support.bot_folder import write_folder
 
@@ -147,48 +148,14 @@ def test_every_bot_gets_a_key_that_stays_unless_it_has_one() -> None:
     assert made != with_keys(members, "j" * 32, names)
 
 
-@pytest.mark.parametrize(
-    ("source", "bots"),
-    [
-        ("bot = Bot()", [DeclaredBot()]),
-        ("bot = Bot(path='/a')", [DeclaredBot("/a")]),
-        ("bot = Bot(access_key=os.environ['A_KEY'])", [DeclaredBot("/", "A_KEY")]),
-        (
-            "bot = [Bot(path='/a', access_key=os.environ['A_KEY']), Bot()]",
-            [DeclaredBot("/a", "A_KEY"), DeclaredBot()],
-        ),
-        ("bot = Bot(path='/a')\nbot = Bot(path='/b')", [DeclaredBot("/b")]),
-        ("bot: fp.PoeBot = Bot(path='/a')", [DeclaredBot("/a")]),
-        (
-            "bots = [Bot(path='/a'), Bot(path='/b')]\nbot = bots",
-            [DeclaredBot("/a"), DeclaredBot("/b")],
-        ),
-        ("bot = bots", [DeclaredBot()]),
-        ("\ufeffbot = Bot(path='/a')  # as Windows' editors save it", [DeclaredBot("/a")]),
-        (f"n = {'1 + ' * 20_000}1", [DeclaredBot()]),
-        # A name that no secret may hold, and what cannot be known without running it.
-        ("bot = Bot(path='/a', access_key=os.environ['PATH'])", [DeclaredBot("/a")]),
-        ("bot = [make(n) for n in range(2)]", [DeclaredBot()]),
-        ("import bot", [DeclaredBot()]),
-        ("def f(:", [DeclaredBot()]),
-    ],
-)
-def test_bots_are_known_from_their_file(
-    tmp_path: Path, source: str, bots: list[DeclaredBot]
-) -> None:
-    (tmp_path / "bot.py").write_text(source)
-    assert declared_bots(tmp_path / "bot.py") == bots
-
-
 def test_a_chat_finds_the_key_of_the_bot_at_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "BUILD", tmp_path)
     monkeypatch.delenv("POE_ACCESS_KEY", raising=False)
-    declared = [DeclaredBot("/echo", "ECHO_ACCESS_KEY"), DeclaredBot()]
-    keys = {"ECHO_ACCESS_KEY": "e" * 32, "POE_ACCESS_KEY": "k" * 32}
+    base = "http://127.0.0.1:9001/"
     file = tmp_path / "run" / "9001" / "access-keys.json"
-    keep_keys(file, declared, keys)
+    keep_keys(file, [ServedBot(f"{base}echo", "e" * 32), ServedBot(base, "k" * 32)])
     kept = tmp_path / "access-key"
     kept.write_text("d" * 32)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -235,6 +202,40 @@ def test_several_bots_run_and_each_is_talked_to_at_its_path(tmp_path: Path) -> N
         assert f"make chat URL=http://127.0.0.1:{running.port}/echo " in running.output
         assert running.chat("abc\n", path="reverse").stdout.startswith("cba")
         assert running.chat("abc\n", path="echo").stdout.startswith("abc")
+    finally:
+        running.end()
+    assert "warning" not in running.output
+
+
+COMPUTED = """
+import os
+import fastapi_poe as fp
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        yield fp.PartialResponse(text=f"{self.path} {request.query[-1].content}")
+
+names = open("names.txt").read().split()
+bot = (Bot(path=f"/{name}", access_key=os.environ.get(f"{name.upper()}_ACCESS_KEY"))
+       for name in names)
+"""
+
+
+def test_bots_that_code_computes_run_with_keys_of_their_own(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "computed", {"bot.py": COMPUTED, "names.txt": "loud low"})
+    running = Run(free_port(), folder)
+    try:
+        running.wait_for("Press Ctrl-C to stop everything.")
+        assert running.output.count("an access key was created for local runs.") == 2
+        assert running.chat("a\n", path="loud").stdout.startswith("/loud a")
+        assert running.chat("b\n", path="low").stdout.startswith("/low b")
+        (folder / "names.txt").write_text("low new")
+        running.wait_for("Reloaded in")
+        assert f"URL         http://127.0.0.1:{running.port}/new" in running.output
+        assert running.chat("c\n", path="new").stdout.startswith("/new c")
+        assert running.chat("d\n", path="loud").returncode != 0
+        kept = kept_key_file(BotFolder.at(str(folder))).with_name("access-key-names.json")
+        assert json.loads(kept.read_text()) == ["LOW_ACCESS_KEY", "NEW_ACCESS_KEY"]
     finally:
         running.end()
     assert "warning" not in running.output
