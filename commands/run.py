@@ -32,7 +32,8 @@ from local.secrets_file import kept_key, misplaced, read_members, secrets_file
 from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL, kept_key_file
 from poe.client.served_bot import ServedBot, keep_keys
-from poe.page.server import ChatPage, file_client
+from poe.page.files import Files, file_client
+from poe.page.server import ChatPage
 from poe.page.token import NAME as TOKEN_FILE
 from poe.page.token import kept_token
 from poe.standin.standin import PoeStandIn
@@ -127,7 +128,7 @@ def _config(
 
 def _page(bot: BotFolder, poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
     token = kept_token(kept_key_file(bot).with_name(TOKEN_FILE))
-    files = partial(file_client, poe)
+    files = Files(partial(file_client, poe), own=[f"http://{HOST}:{port - 1}"])
     return ChatPage([], token=token, folder=folder / "page", files=files, port=port)
 
 

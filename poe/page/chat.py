@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, cast
-from urllib.parse import unquote
 
 from poe.client.answer import Answer
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.client.turn import Event, Turn
+from poe.page.named import image_urls, same
 
 Attachments = Sequence[Mapping[str, Any]]
 
@@ -51,14 +52,18 @@ class PageChat:
             pass
         return self.conversation.ask(said["content"], said["attachments"], said["parameters"])
 
-    def names(self, url: str) -> bool:
-        """Whether an answer holds this URL: of a file, or of an image in its Markdown, which a
-        renderer may have written with other characters escaped."""
-        return url in self._files or unquote(url) in unquote("".join(self._texts))
+    def named(self, url: str) -> str | None:
+        """The URL as an answer has it, of a file or of an image in its Markdown, where a renderer
+        may have escaped characters; None if no answer names it."""
+        if url in self._files:
+            return url
+        images = chain.from_iterable(map(image_urls, self._texts))
+        return next((image for image in images if same(image) == same(url)), None)
 
     async def _lines(self, ask: Callable[[], Answer]) -> AsyncGenerator[bytes, None]:
         async with self._one_at_a_time:
             answer = ask()
+            self._texts.append("")
             try:
                 async with aclosing(cast(AsyncGenerator[Event, None], aiter(answer))) as events:
                     async for event in events:
@@ -73,7 +78,9 @@ class PageChat:
         fields = event.fields or {}
         if event.name == "file":
             self._files.append(str(fields.get("url")))
-        elif event.name in ("text", "replace_response"):
+        elif event.name == "text":
+            self._texts[-1] += str(fields.get("text"))
+        elif event.name == "replace_response":
             self._texts.append(str(fields.get("text")))
 
 

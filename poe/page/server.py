@@ -12,22 +12,21 @@ The browser has no key and meets no other host: what it needs of either is here.
     POST /attachments?name=…                a file as the body → {"url", "name", …}
     GET  /attachments/{identifier}/{name}   that file, for the bot
 
-An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx is a line of
-text that says why.
+An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx of these is
+{"error": …}, a sentence that says why.
 """
 
-import ssl
+import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Send
@@ -36,22 +35,23 @@ from poe.asgi_server import HOST, listener, served
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.client.served_bot import ServedBot
 from poe.page.chat import PageChat
+from poe.page.file_name import name_problem
+from poe.page.files import FILE_LIMIT, Files, NotAllowed, NotFetched, TooLarge, within
 from poe.page.guard import TOKEN, Guard
+from poe.page.strict_json import NotStrict, parse
 from poe.standin.declared import describe
-from poe.standin.standin import PoeStandIn
 from poe.standin.uploads import AttachmentStore, attachment
 
 PAGE = Path(__file__).with_name("static")
-FILE_LIMIT = 50_000_000  # bytes
 MESSAGE_LIMIT = 4_000_000  # bytes
 IMAGES = "image/"
 
 _CONVERSATIONS_KEPT = 50
-_FILE_SECONDS = 30
 # A bot's file isn't trusted: even opened by itself, it can't run anything.
 _FILE_HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 }
+_DOWNLOAD = {"Content-Disposition": "attachment"}
 
 
 class ChatPage:
@@ -60,7 +60,7 @@ class ChatPage:
     bots     whom one can talk to; their keys stay here
     token    what `address` has and strangers don't
     folder   where attachments are kept
-    files    gives a client for what a bot's answer names, from wherever the bot itself would
+    files    fetches what a bot's answer names
     port     of the page; if it is taken, a free one is used
     """
 
@@ -73,7 +73,7 @@ class ChatPage:
         *,
         token: str,
         folder: Path,
-        files: Callable[[], httpx.AsyncClient],
+        files: Files,
         port: int,
     ) -> None:
         self.serve(bots)
@@ -96,7 +96,7 @@ class ChatPage:
         self.address = f"{self.url}?{TOKEN}={self._token}"
         self._store = AttachmentStore(self._folder, f"{self.url}attachments/")
         app = Guard(
-            Starlette(routes=self._routes()),
+            Starlette(routes=self._routes(), exception_handlers={HTTPException: _error}),
             port=port,
             token=self._token,
             is_shared=self._is_attachment,
@@ -140,9 +140,12 @@ class ChatPage:
 
     async def _settings(self, request: Request) -> Response:
         try:
-            return JSONResponse(await self._bot(request).settings())
+            settings = json.dumps(await self._bot(request).settings(), allow_nan=False)
         except (NotAnswering, Refused) as error:
             raise HTTPException(502, f"The bot's settings are unavailable: {error}") from None
+        except ValueError:
+            raise HTTPException(502, "The bot's settings hold NaN or infinity.") from None
+        return Response(settings, media_type="application/json")
 
     async def _begin(self, request: Request) -> Response:
         await self._forget(keep=_CONVERSATIONS_KEPT - 1)
@@ -158,8 +161,10 @@ class ChatPage:
 
         chat = self._chat(request)
         try:
-            message = Message.model_validate_json(await _body(request, MESSAGE_LIMIT))
+            message = Message.model_validate(parse(await _body(request, MESSAGE_LIMIT)))
             attachments = [self._attachments[url] for url in message.attachments]
+        except NotStrict as error:
+            raise HTTPException(400, f"This isn't a message: {error}.") from None
         except ValidationError as error:
             raise HTTPException(400, f"This isn't a message: {describe(error)}") from None
         except KeyError:
@@ -181,9 +186,9 @@ class ChatPage:
         return chat
 
     async def _attach(self, request: Request) -> Response:
-        name = request.query_params.get("name")
-        if not name:
-            raise HTTPException(400, "The file has no name: add it, as /attachments?name=…")
+        name = request.query_params.get("name", "")
+        if problem := name_problem(name):
+            raise HTTPException(400, problem)
         content = await _body(request, FILE_LIMIT)
         url = self._store.add(name, content)
         made = self._attachments[url] = attachment(url, name, content)
@@ -204,28 +209,22 @@ class ChatPage:
         )
 
     async def _named_file(self, request: Request) -> Response:
-        url = request.query_params.get("url", "")
-        if not self._chat(request).names(url):
+        asked = request.query_params.get("url", "")
+        url = self._chat(request).named(asked)
+        if url is None:
             raise HTTPException(404, "No answer in this conversation names this file.")
+        if url in self._attachments:  # a user's own, which the bot gave back
+            return RedirectResponse(url.removeprefix(self.url.rstrip("/")))
         try:
-            async with (
-                self._files() as client,
-                client.stream("GET", url, follow_redirects=True) as reply,
-            ):
-                reply.raise_for_status()
-                content = await _within(reply.aiter_bytes(), FILE_LIMIT)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HTTPException(502, f"The file can't be fetched: {type(error).__name__}") from None
-        kind = reply.headers.get("content-type", "application/octet-stream")
-        shown = {} if kind.startswith(IMAGES) else {"Content-Disposition": "attachment"}
-        return Response(content, media_type=kind, headers=_FILE_HEADERS | shown)
-
-
-def file_client(poe: PoeStandIn) -> httpx.AsyncClient:
-    """A client that reaches the stand-in under Poe's names, as the bot does, and all other hosts
-    directly."""
-    authorities = ssl.create_default_context(cafile=str(poe.ca_file))
-    return httpx.AsyncClient(proxy=poe.proxy_url, verify=authorities, timeout=_FILE_SECONDS)
+            file = await self._files.fetch(url)
+        except NotAllowed as reason:
+            raise HTTPException(403, f"The file isn't fetched: {reason}.") from None
+        except NotFetched as reason:
+            raise HTTPException(502, f"The file can't be fetched: {reason}.") from None
+        except TooLarge as reason:
+            raise HTTPException(413, str(reason)) from None
+        shown = {} if file.content_type.startswith(IMAGES) else _DOWNLOAD
+        return Response(file.content, media_type=file.content_type, headers=_FILE_HEADERS | shown)
 
 
 class _JsonLines(StreamingResponse):
@@ -241,14 +240,12 @@ class _JsonLines(StreamingResponse):
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    return await _within(request.stream(), limit)
+    try:
+        return await within(request.stream(), limit)
+    except TooLarge as reason:
+        raise HTTPException(413, str(reason)) from None
 
 
-async def _within(chunks: AsyncIterable[bytes], limit: int) -> bytes:
-    """All chunks in one; raises HTTPException where that is more than `limit` bytes."""
-    content = bytearray()
-    async for chunk in chunks:
-        content += chunk
-        if len(content) > limit:
-            raise HTTPException(413, f"This is too large: the limit is {limit // 1_000_000} MB.")
-    return bytes(content)
+async def _error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)

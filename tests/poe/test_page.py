@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -140,9 +141,12 @@ def bot(pictures) -> ScriptedBot:
 
 
 @pytest.fixture(scope="module")
-def served_chat(bot, tmp_path_factory) -> Iterator[ChatPage]:
+def served_chat(bot, pictures, tmp_path_factory) -> Iterator[ChatPage]:
     folder = tmp_path_factory.mktemp("page")
-    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page:
+    with (
+        served(fp.make_app(bot)) as bot_url,
+        served_page(bot_url, folder=folder, own=[pictures]) as page,
+    ):
         yield page
 
 
@@ -459,6 +463,9 @@ def test_no_other_site_can_frame_the_page(tab, chromium, served_chat, elsewhere,
     site = elsewhere(f'<iframe src="{served_chat.url}"></iframe>')
     page.goto(site.replace("localhost", name))
     [_, frame] = page.frames
+    until = time.monotonic() + 10
+    while frame.url in ("", "about:blank") and time.monotonic() < until:
+        page.wait_for_timeout(50)
     assert frame.url == "chrome-error://chromewebdata/"
     page.close()
 

@@ -59,7 +59,11 @@ def cookie_name(page: ChatPage) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-@pytest.mark.parametrize("given", ["", TOKEN[:-1], TOKEN + "A", TOKEN.swapcase(), "é" * 43])
+@pytest.mark.parametrize(
+    "given",
+    ["", TOKEN[:-1], TOKEN + "A", TOKEN.swapcase(), "é" * 43],
+    ids=["none", "shorter", "longer", "other case", "not ASCII"],
+)
 def test_without_the_token_nothing_is_answered(stranger, page, method, path, given):
     cookie = f"{cookie_name(page)}={given}".encode()
     separator = "&" if "?" in path else "?"

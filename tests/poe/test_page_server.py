@@ -40,7 +40,10 @@ def bot() -> ScriptedBot:
 @pytest.fixture(scope="module")
 def page(bot, tmp_path_factory) -> Iterator[ChatPage]:
     folder = tmp_path_factory.mktemp("page")
-    with served(fp.make_app(bot)) as bot_url, served_page(bot_url, folder=folder) as page:
+    with (
+        served(fp.make_app(bot)) as bot_url,
+        served_page(bot_url, folder=folder, own=[f"http://{CLOSED}"]) as page,
+    ):
         yield page
 
 
@@ -161,11 +164,12 @@ def test_what_is_wrong_is_answered_clearly(http, method, path, body, status, wor
 def test_too_much_is_refused(http, monkeypatch):
     monkeypatch.setattr(server, "FILE_LIMIT", 1_000_000)
     reply = http.post("/attachments?name=a", content=b"a" * 1_000_001)
-    assert (reply.status_code, reply.text) == (413, "This is too large: the limit is 1 MB.")
+    assert reply.status_code == 413
+    assert reply.json() == {"error": "This is too large: the limit is 1 MB."}
 
 
 def test_an_attachment_can_be_had_again_and_runs_nothing(http, url):
-    made = http.post("/attachments", params={"name": "../a b.html"}, content=b"<b>x").json()
+    made = http.post("/attachments", params={"name": "a b.html"}, content=b"<b>x").json()
     assert made["url"].startswith(f"{url}attachments/")
     assert made["url"].endswith("/a%20b.html")
     reply = httpx.get(made["url"])
@@ -177,16 +181,22 @@ def test_a_named_file_that_cannot_be_had_is_told(http):
     chat = begin(http)
     http.post(chat + "/messages", json={"text": "file"})
     reply = http.get(chat + "/files", params={"url": f"http://{CLOSED}/f"})
-    assert (reply.status_code, reply.text) == (502, "The file can't be fetched: ConnectError")
+    assert reply.status_code == 502
+    assert reply.json() == {"error": "The file can't be fetched: ConnectError."}
 
 
-def test_a_named_file_that_is_no_image_is_only_downloaded(http, bot):
+def test_a_named_file_that_is_no_image_is_only_downloaded(bot, tmp_path):
     async def app(scope, receive, send):
         headers = [(b"content-type", b"text/html")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"<b>x"})
 
-    with served(app, lifespan="off") as file_url:
+    with (
+        served(fp.make_app(bot)) as bot_url,
+        served(app, lifespan="off") as file_url,
+        served_page(bot_url, folder=tmp_path, own=[file_url]) as page,
+        opened(page) as http,
+    ):
         bot.scripts["link"] = [f"![a page]({file_url})"]
         chat = begin(http)
         http.post(chat + "/messages", json={"text": "link"})

@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from poe.client.served_bot import ServedBot
+from poe.page.files import Files
 from poe.page.server import ChatPage
 from tests.support.bots import KEY
 
@@ -80,11 +81,15 @@ class ScriptedBot(fp.PoeBot):
 
 
 @contextmanager
-def served_page(*bot_urls: str, folder: Path, key: str = KEY, port: int = 0) -> Iterator[ChatPage]:
-    """A chat page for these bots, served from a thread of its own."""
+def served_page(
+    *bot_urls: str, folder: Path, key: str = KEY, port: int = 0, own: Sequence[str] = ()
+) -> Iterator[ChatPage]:
+    """A chat page for these bots, served from a thread of its own. `own`: URLs on this machine
+    whose servers its answers' files may come from."""
+    files = Files(httpx.AsyncClient, own=[url.rstrip("/") for url in own])
     bots = [ServedBot(url, key) for url in bot_urls]
     with start_blocking_portal() as portal:
-        page = ChatPage(bots, token=TOKEN, folder=folder, files=httpx.AsyncClient, port=port)
+        page = ChatPage(bots, token=TOKEN, folder=folder, files=files, port=port)
         with portal.wrap_async_context_manager(page):
             yield page
 

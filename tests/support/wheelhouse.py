@@ -12,15 +12,22 @@ import pytest
 
 # A build backend of its own, so that nothing has to be installed for the build.
 BACKEND = """
-import json, os, sys, sysconfig, zipfile
+import json, os, shutil, subprocess, sys, sysconfig, zipfile
 NAME, VERSION, METADATA, KIND = json.loads(%r)
+
+def compiled():
+    if KIND == "optional":  # as wrapt
+        return not subprocess.run([os.environ.get("CC", "cc"), "--version"]).returncode
+    if KIND == "looking":
+        return bool(shutil.which("gcc"))
+    return KIND == "compiled"
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     if KIND == "broken":
         sys.exit("fatal error: poppler.h: No such file or directory")
     python = f"cp3{sys.version_info.minor}"
     platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-    tag = "py3-none-any" if KIND == "pure" else f"{python}-{python}-{platform}"
+    tag = f"{python}-{python}-{platform}" if compiled() else "py3-none-any"
     wheel = f"{NAME}-{VERSION}-{tag}.whl"
     with zipfile.ZipFile(os.path.join(folder, wheel), "w") as archive:
         archive.writestr(f"{NAME}.py", f"BUILT_WITH = {sorted(os.environ)!r}")
@@ -85,7 +92,8 @@ class Wheelhouse:
         return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
     def sources(self, name: str, version: str = "1.0", kind: str = "pure") -> None:
-        """A source distribution: "pure", "compiled", or "broken" (its build fails)."""
+        """A source distribution: "pure", "compiled", "optional" (its slower self where compiling
+        fails), "looking" (where there is no compiler), or "broken" (its build fails)."""
         with tarfile.open(self.folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
             for file, text in source_files(name, version, kind).items():
                 entry = tarfile.TarInfo(f"{name}-{version}/{file}")

@@ -1,7 +1,8 @@
 """Libraries without a wheel: built from their sources where those hold nothing to compile.
 
 A compiled library would be for the machine that built it. Whether one is pure Python shows when it
-is built for the other processor: uv refuses a result that fits only this one.
+is built for the other processor: uv refuses a result that fits only this one. Where compiled parts
+are optional, it shows by the build's call of a compiler, which it doesn't get.
 """
 
 import re
@@ -12,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from infra.package.lock.compilers import NoCompilers
 from infra.package.lock.file import OLDEST_PYTHON, entries, is_git, options, versions
+from infra.package.lock.hints import WITH_WHEELS
 from infra.package.lock.resolution import explained, is_unreachable, relevant_lines
 from infra.package.target import PackageError, Target, configured_python, this_architecture
 from infra.toolchain.uv import environment_for_builds, find_uv, install_command
@@ -77,19 +80,30 @@ def _without_wheel(lock: str, target: Target) -> set[str]:
 
 
 def _failure_of_build(lock: str, name: str) -> str:
-    """What uv reports where `name` can't be built for the other processor; empty where it can."""
+    """What uv reports where `name` can't be built for the other processor, or has parts that are
+    compiled where a compiler is there; empty where it can."""
     other = next(arch for arch in ARCHITECTURES if arch != this_architecture())
     entry = entries(lock)[name]
-    return _failure(options(lock) + entry, Target(configured_python(), other), "--no-binary", name)
+    with TemporaryDirectory() as folder:
+        compilers = NoCompilers(Path(folder))
+        failure = _failure(
+            options(lock) + entry, Target(configured_python(), other), "--no-binary", name,
+            # uv's own may have a result of a build without a compiler.
+            "--cache-dir", str(Path(folder, "cache")),
+            environment=compilers.environment(environment_for_builds()),
+        )  # fmt: skip
+        return _COMPILED if compilers.asked else failure
 
 
-def _failure(entries: str, target: Target, *arguments: str) -> str:
+def _failure(
+    entries: str, target: Target, *arguments: str, environment: dict[str, str] | None = None
+) -> str:
     """uv's stderr where the installation of a lock's `entries` for `target` fails."""
     with TemporaryDirectory() as folder:
         done = subprocess.run(
             [*install_command(target.python, target.platform, Path(folder, "to")), *arguments,
              *([] if is_git(entries) else ["--require-hashes"])],
-            cwd=folder, env=environment_for_builds(), input=entries, text=True,
+            cwd=folder, env=environment or environment_for_builds(), input=entries, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
     if done.returncode and is_unreachable(done.stderr):
@@ -109,12 +123,11 @@ def _problem(lock: str, name: str, targets: list[Target]) -> str:
         return ""
     processors = ", ".join(target.arch for target in targets)
     where = f"Python {targets[0].python} on Linux ({processors})"
-    return (
-        f"{name} {versions(lock)[name]} has no wheel for {where}, and {failure}. {_advice(wheels)}"
-    )
+    found = f"{name} {versions(lock)[name]} has no wheel for {where}, and {failure}"
+    return f"{found}. {_advice(name, wheels)}"
 
 
-def _advice(wheels: list[re.Match[str]]) -> str:
+def _advice(name: str, wheels: list[re.Match[str]]) -> str:
     pythons = sorted({wheel["python"] for wheel in wheels if "linux" in wheel["platform"]})
     if pythons:
         return f"Its wheels are for {', '.join(pythons)}: try a newer version."
@@ -122,7 +135,9 @@ def _advice(wheels: list[re.Match[str]]) -> str:
         return (
             "Its wheels are for other systems: mark it `; sys_platform != 'linux'`, or replace it."
         )
-    return "Try a newer version, or another library."
+    if name in WITH_WHEELS:
+        return f"Require {WITH_WHEELS[name]} in its place, which has wheels."
+    return "Try a newer version, or another library that has wheels."
 
 
 def _in_short(stderr: str) -> str:

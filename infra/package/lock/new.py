@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from infra.package.lock.builds import built_here
 from infra.package.lock.file import OLDEST_PYTHON, Head, entries, read_head, read_text
+from infra.package.lock.hints import hints
 from infra.package.lock.host_pins import host_pins, other_constraints, replaced_by_the_host
 from infra.package.lock.requirements import Requirements
 from infra.package.lock.resolution import resolve
@@ -42,8 +43,8 @@ def make_lock(
     with TemporaryDirectory() as folder:
         new, python = resolve(requirements, host, seed, Path(folder), _names(upgrade, seed, host))
     built, warnings = built_here(new)
-    for line in warnings:
-        say(f"warning: {line}")
+    for line in [*(f"warning: {warning}" for warning in warnings), *hints(entries(new))]:
+        say(line)
     place = _write(f"{replace(wanted, built_here=built)}{new}", places)
     say(_summary(place, places, new, python))
     return place, built

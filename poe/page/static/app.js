@@ -30,8 +30,18 @@ async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem(GONE);
   }
-  if (!response.ok) throw new Problem((await response.text()) || `status ${response.status}`);
+  if (!response.ok) throw new Problem(await reason(response));
   return response;
+}
+
+/** Of a refusal, in words: {"error": …} from the page's server, a line of text from its guard. */
+async function reason(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text).error;
+  } catch {
+    return text || `status ${response.status}`;
+  }
 }
 
 async function* lines(response) {
@@ -208,7 +218,7 @@ addEventListener("scroll", () => { following = atEnd(); }, { passive: true });
 /* Attachments */
 
 const attachments = new Attachments($("attachments"), async (file) => {
-  const path = `attachments?name=${encodeURIComponent(file.name)}`;
+  const path = `attachments?name=${encodeURIComponent(file.name.toWellFormed())}`;
   return (await ask(path, { method: "POST", body: file })).json();
 });
 

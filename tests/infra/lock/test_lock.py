@@ -19,6 +19,7 @@ from infra.package.libraries import install_libraries
 from infra.package.lock.file import entries, read_head, versions
 from infra.package.lock.lock import Lock, locked
 from infra.package.target import PackageError, Target, configured_python
+from infra.toolchain.uv import install_command
 from tests.support.bot_folder import write_folder
 from tests.support.wheelhouse import Wheelhouse, source_files
 
@@ -416,7 +417,12 @@ def test_a_build_sees_no_secret_of_the_environment(
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("compiled", "and it has compiled parts"), ("broken", "building it fails (fatal error: popp")],
+    [
+        ("compiled", "and it has compiled parts"),
+        ("optional", "and it has compiled parts"),
+        ("looking", "and it has compiled parts"),
+        ("broken", "building it fails (fatal error: popp"),
+    ],
 )
 def test_what_has_to_be_compiled_is_refused_by_name(project: Project, kind: str, why: str) -> None:
     project.house.sources("fast", kind=kind)
@@ -427,8 +433,22 @@ def test_what_has_to_be_compiled_is_refused_by_name(project: Project, kind: str,
     python = configured_python()
     assert text.startswith(f"fast 1.0 has no wheel for Python {python} on Linux (arm64, x86_64), ")
     assert why in text
-    assert text.endswith("Try a newer version, or another library.")
+    assert text.endswith("Try a newer version, or another library that has wheels.")
     assert "\n" not in text
+
+
+def test_optional_compiled_parts_count_whatever_was_built_before_or_without_a_compiler(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.house.sources("fast", kind="optional")
+    project.requires("fast")
+    monkeypatch.setenv("CC", "false")
+    install = [*install_command("3.13", Target.here().platform, project.locks), "--no-binary=fast"]
+    subprocess.run(install, input="fast", text=True, check=True)
+    assert (project.locks / "fast.py").exists(), "its slower self is in uv's cache now"
+    for _ in range(2):
+        with pytest.raises(PackageError, match="fast 1.0 .* it has compiled parts"):
+            project.lock()
 
 
 @pytest.mark.parametrize(
@@ -443,6 +463,27 @@ def test_wheels_for_others_say_what_to_try(project: Project, tag: str, advice: s
     project.requires("fast")
     with pytest.raises(PackageError, match=re.escape(advice)):
         project.lock()
+
+
+def test_a_library_with_a_twin_that_has_wheels_is_refused_with_its_name(project: Project) -> None:
+    project.house.sources("psycopg2", kind="broken")
+    project.requires("psycopg2")
+    with pytest.raises(PackageError, match=r"\. Require psycopg2-binary in its place, which has"):
+        project.lock()
+
+
+def test_opencv_with_windows_is_locked_with_a_hint_at_the_one_without(project: Project) -> None:
+    project.house.wheel("opencv-python")
+    project.house.wheel("opencv-python-headless")
+    project.house.wheel("camera", requires=["opencv-python"])
+    project.requires("opencv-python-headless")
+    project.lock()
+    assert len(project.said) == 1
+    project.requires("camera")
+    project.lock()
+    hint, _ = project.said[1:]
+    assert hint.startswith("hint: opencv-python opens windows")
+    assert "require opencv-python-headless" in hint
 
 
 def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(project: Project) -> None:
