@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 
-from commands.arguments import Parser, chosen_file, chosen_folder
+from commands.arguments import Parser, chosen_file
+from commands.bot_key import known_or_asked
 from commands.command import exit_with
 from commands.terminal.chat_screen import Screen
-from poe.client.access import (
-    DEFAULT_URL,
-    KEY_VARIABLE,
-    Unusable,
-    access_key,
-    checked_url,
-    kept_key_file,
-)
+from poe.client.access import DEFAULT_URL, KEY_VARIABLE, Unusable, checked_url
 from poe.client.conversation import LOOPBACK, Conversation, NotAnswering, Refused
 from poe.standin.uploads import served_files
 
@@ -69,8 +63,7 @@ def _with_server_bot(
     screen: Screen,
 ) -> int:
     url = checked_url(options.url)
-    kept = kept_key_file(chosen_folder(options))
-    key, source = access_key(url, kept=kept)
+    key, source = known_or_asked(url, options)
     try:
         attachments = stack.enter_context(served_files(_attached(options)))
     except OSError as error:

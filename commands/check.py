@@ -5,29 +5,21 @@ The bot is asked as Poe would ask it: a few questions and reports, which it take
 
 import argparse
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 
 import httpx
 
-from commands.arguments import Parser, chosen_folder, chosen_stack
+from commands.arguments import Parser, chosen_stack
+from commands.bot_key import known_or_asked
 from commands.command import exit_with
 from commands.deployed_key import deployed_key
-from commands.terminal.prompt import hidden
 from infra.aws.client import AwsError
 from infra.aws.outputs import outputs
 from infra.aws.secret_store import SecretStore
 from poe.check.finding import Finding, Verdict, failed
 from poe.check.probe import QUESTION, Probe, Unreachable
 from poe.check.promises import PROMISES, Promise
-from poe.client.access import (
-    DEFAULT_URL,
-    Unusable,
-    access_key,
-    checked_key,
-    checked_url,
-    kept_key_file,
-)
+from poe.client.access import DEFAULT_URL, checked_url
 from poe.client.conversation import one_line
 
 FUNCTION_URL = ".lambda-url."  # in the host of every Function URL
@@ -92,12 +84,7 @@ def key_for(url: str, options: argparse.Namespace) -> str:
     host = httpx.URL(url).host
     if FUNCTION_URL in host and (key := _key_of_stack(url, chosen_stack(options))):
         return key
-    try:
-        return access_key(url, kept=kept_key_file(chosen_folder(options)))[0]
-    except Unusable:
-        if not sys.stdin.isatty():
-            raise
-    return checked_key(hidden(f"Access key of {host}: "), "the prompt")
+    return known_or_asked(url, options)[0]
 
 
 def _key_of_stack(url: str, stack: str) -> str | None:

@@ -19,13 +19,20 @@ class Unusable(UserError):
     """The command cannot begin; the text says why and what to do, in one line."""
 
 
+class NoKey(Unusable):
+    """No key is known for a bot that isn't on this machine."""
+
+
 def checked_url(text: str) -> str:
     """Raises Unusable."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.userinfo:
+        # HTTP's own login would take the access key's place; and what looks like a host isn't one.
+        raise Unusable("URL= has a user or a password: leave out everything before the @")
+    if url.scheme not in ("http", "https") or not url.host or (url.port or 1) > 65_535:
         raise Unusable(f"URL={text} is invalid: use an address such as {DEFAULT_URL}")
     return str(url)
 
@@ -37,12 +44,13 @@ def kept_key_file(bot: BotFolder) -> Path:
 
 def access_key(url: str, *, kept: Path) -> tuple[str, str]:
     """The key of the bot at `url`, and where it is from: the environment or, for a bot on this
-    machine alone, what `make run` has for that URL, else the file `kept`. Raises Unusable."""
+    machine alone, what `make run` has for that URL, else the file `kept`. Raises Unusable, and
+    NoKey for a bot elsewhere."""
     if given := os.environ.get(KEY_VARIABLE):
         return checked_key(given, KEY_VARIABLE), KEY_VARIABLE
     address = httpx.URL(url)
     if address.host not in LOOPBACK:  # no other host gets the key that is kept here
-        raise Unusable(f"no access key for {address.host}: set {KEY_VARIABLE}")
+        raise NoKey(f"no access key for {address.host}: set {KEY_VARIABLE}")
     of_run = BUILD / "run" / str(address.port) / "access-keys.json"
     if key := _key_of_run(of_run, address.path):
         return key, str(of_run)

@@ -25,6 +25,7 @@ from commands.command import run_command
 from poe.client import access
 from poe.standin.standin import PoeStandIn
 from tests.support.bot_folder import write_folder
+from tests.support.bots import served
 from tests.support.closed import CLOSED
 from tests.support.text import FORGED
 
@@ -251,12 +252,41 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
     assert chat("--url", url, said="hello").stdout == "1: hello []\n"
 
 
-def test_another_host_never_gets_the_key_that_make_run_keeps(chat: Chat, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("bot.invalid", "localhost.evil.invalid", "127.0.0.1.evil.invalid", "2130706433", "127.1"),
+        *("0x7f.1", "localhost.", "[::ffff:127.0.0.1]", "0.0.0.0"),
+    ],
+)
+def test_another_host_never_gets_the_key_that_make_run_keeps(
+    chat: Chat, tmp_path: Path, host: str
+) -> None:
     kept = tmp_path / "build" / "run" / "access-key"
     kept.parent.mkdir(parents=True)
     kept.write_text(KEY + "\n")
-    run = chat("--url", "http://bot.invalid/", said="hello")
-    assert run.stderr == "error: no access key for bot.invalid: set POE_ACCESS_KEY\n"
+    run = chat("--url", f"http://{host}/", said="hello")
+    named = host.strip("[]")
+    assert run.stderr == f"error: no access key for {named}: set POE_ACCESS_KEY\n"
+
+
+def test_a_redirect_takes_the_key_nowhere(chat: Chat) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+
+    with served(elsewhere, lifespan="off") as away:
+
+        async def redirects(scope: Any, receive: Any, send: Any) -> None:
+            headers = [(b"location", away.encode())]
+            await send({"type": "http.response.start", "status": 307, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+        with served(redirects, lifespan="off") as url:
+            run = chat("--url", url, said="hello", POE_ACCESS_KEY=KEY)
+    assert "error: status 307" in run.stderr
+    assert (asked, run.returncode) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +309,19 @@ def test_another_host_never_gets_the_key_that_make_run_keeps(chat: Chat, tmp_pat
             (),
             {"POE_ACCESS_KEY": "kéy"},
             "error: POE_ACCESS_KEY holds no access key: use the key from the bot's form on Poe",
+        ),
+        (
+            ("--url", "http://127.0.0.1:9000@evil.example/"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: URL= has a user or a password: leave out everything before the @",
+        ),
+        (
+            ("--url", "http://127.0.0.1:99999/"),
+            {"POE_ACCESS_KEY": KEY},
+            (
+                "error: URL=http://127.0.0.1:99999/ is invalid: "
+                "use an address such as http://127.0.0.1:9000/"
+            ),
         ),
         (
             ("--url", "localhost:9000"),
@@ -358,12 +401,12 @@ def test_an_unreachable_poe_is_one_line(chat: Chat) -> None:
 class Terminal:
     """A chat at a terminal, driven by keystrokes."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **variables: str) -> None:
         self._screen, inner = pty.openpty()
         self.process = subprocess.Popen(
             command(*arguments),
             cwd=PROJECT,
-            env=environment(POE_ACCESS_KEY=KEY),
+            env=environment(**{"POE_ACCESS_KEY": KEY, **variables}),
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -398,6 +441,15 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         os.close(self._screen)
+
+
+def test_at_a_terminal_the_key_of_a_bot_elsewhere_is_asked_for() -> None:
+    terminal = Terminal("--url", "http://bot.invalid/", POE_ACCESS_KEY="")
+    terminal.wait_for("Access key of bot.invalid: ")
+    terminal.type(KEY + "\n")
+    terminal.wait_for("error: nothing answers at http://bot.invalid/: check the URL")
+    assert KEY not in terminal.everything
+    terminal.leave()
 
 
 @pytest.fixture
