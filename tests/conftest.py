@@ -1,7 +1,10 @@
 """The real package and a bare interpreter for it, built once per session."""
 
+import logging
 import signal
-from collections.abc import Callable, Mapping
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     ranks = {folder / name: rank for rank, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """The function's logging takes a whole process over: no test may leave that to the next."""
+    known = logging.root.manager.loggerDict.values()
+    loggers = [each for each in known if isinstance(each, logging.Logger)]
+    states = [(each, vars(each).copy(), [*each.handlers]) for each in (logging.root, *loggers)]
+    hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    yield
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    for logger, state, handlers in states:
+        vars(logger).update(state, handlers=handlers, _cache={})
 
 
 @pytest.fixture(scope="session")

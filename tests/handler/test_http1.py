@@ -149,6 +149,7 @@ def test_what_is_not_http_is_refused_at_once(data):
         (CHUNKED, True),
         (CHUNKED.replace(b"0\r\n", b"0\r\nA: trailer\r\nB: another\r\n"), True),
         (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", True),
         (LENGTH.replace(b"1.1", b"1.0"), False),
         (LENGTH.replace(b"OK", b"OK\r\nConnection: Close"), False),
         (LENGTH + b"more than was asked for", False),
@@ -157,6 +158,12 @@ def test_what_is_not_http_is_refused_at_once(data):
 def test_a_connection_is_used_again_only_where_its_reply_allows_it(data, usable):
     _, connection = reading(data, end=False)
     assert connection.usable is usable
+
+
+def test_a_client_context_of_50_kb_is_read_however_it_comes():
+    data = LENGTH.replace(b"OK", b"OK\r\nX: " + b"x" * 50_000)
+    reply, _ = reading(data, [10_000] * 5)
+    assert len(reply.headers["x"]) == 50_000
 
 
 def test_a_connection_that_ended_is_not_used_again():

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import time
 from contextlib import asynccontextmanager
@@ -329,17 +328,14 @@ async def test_a_runtime_api_that_breaks_off_midway_is_logged_and_the_loop_goes_
         await send(body())
 
     records.configure("INFO")
-    try:
-        async with looping(app) as double:
-            original, double._body = double._body, _hang_up
-            double._events.put_nowait(json.dumps(EVENT).encode())
-            while not double.requests:
-                await asyncio.sleep(0.01)
-            double._body = original
-            assert await after_a_failure(double)
-            await double.asked_for_the_next()
-    finally:
-        logging.getLogger().handlers = []
+    async with looping(app) as double:
+        original, double._body = double._body, _hang_up
+        double._events.put_nowait(json.dumps(EVENT).encode())
+        while not double.requests:
+            await asyncio.sleep(0.01)
+        double._body = original
+        assert await after_a_failure(double)
+        await double.asked_for_the_next()
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["outcome"] for line in written if "outcome" in line] == ["runtime_error", "done"]
 

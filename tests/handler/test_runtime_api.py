@@ -158,6 +158,19 @@ async def test_the_address_may_have_a_path():
         assert (await answer).path == f"invocation/{invocation.request_id}/response"
 
 
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("127.0.0.1:9001", ("127.0.0.1", 9001, "/2018-06-01/runtime")),
+        ("localhost", ("localhost", 80, "/2018-06-01/runtime")),
+        ("localhost/a/b/", ("localhost", 80, "/a/b/2018-06-01/runtime")),
+    ],
+)
+def test_an_address_may_leave_out_port_and_path(address, parts):
+    api = RuntimeAPI(address)
+    assert (api._host, api._port, api._base) == parts
+
+
 async def test_errors_carry_their_type_and_document():
     double = RuntimeAPIDouble()
     double.headers = {"Lambda-Runtime-Invocation-Id": "echo-me"}

@@ -1,14 +1,18 @@
 """The watchdog's last words, and that the process ends whatever becomes of them."""
 
+import asyncio
 import json
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 
 from handler.log.record import Record
-from handler.runtime import loop
+from handler.runtime import http1, loop, runtime_api
 from handler.runtime.context import Context
+from handler.runtime.cycle import DEADLINE
 from handler.runtime.loop import Exchange, Loop
+from handler.runtime.runtime_api import RuntimeAPI
 from handler.runtime.wire import Invocation
 from tests.handler.test_cycle import cycle_of
 from tests.support.entries import query
@@ -61,6 +65,59 @@ async def test_the_process_ends_although_its_line_cannot_be_written(monkeypatch)
     monkeypatch.setattr(serving._reporter, "write", lambda report: 1 / 0)
     with pytest.raises(Ended, match="1"):
         serving._end_process()
+
+
+@asynccontextmanager
+async def answering_after(seconds):
+    """A Runtime API's address, and the answers that it has sent, each after so long."""
+    answers, writers = [], []
+
+    async def answer(reader, writer):
+        writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(seconds)
+        answers.append(202)
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}", answers
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+
+async def fail_before_an_answer(api):
+    await asyncio.to_thread(api.fail_now, Invocation("id", 0, b""), DEADLINE)
+
+
+async def fail_midway(api):
+    stream = await api.stream(Invocation("id", 0, b""))
+    stream.write(b"{}")
+    await asyncio.to_thread(stream.fail_now, DEADLINE)
+
+
+FAILING = pytest.mark.parametrize("fail", [fail_before_an_answer, fail_midway])
+
+
+@FAILING
+async def test_the_last_word_waits_until_lambda_has_it(monkeypatch, fail):
+    """The process's end could take it along."""
+    for module in (runtime_api, http1):
+        monkeypatch.setattr(module, "LAST_WRITE", 5)
+    async with answering_after(0.1) as (address, answers):
+        await fail(RuntimeAPI(address))
+        assert answers == [202]
+
+
+@FAILING
+async def test_the_last_word_does_not_wait_for_long(fail):
+    async with answering_after(60) as (address, _):
+        with pytest.raises(TimeoutError, match="timed out"):  # and not after 5 seconds
+            await asyncio.wait_for(fail(RuntimeAPI(address)), 5)
 
 
 BOT = """

@@ -162,6 +162,34 @@ async def test_what_keeps_to_the_rules_is_accepted(api, answer):
     served.assert_kept_to_the_rules(True)
 
 
+@pytest.mark.parametrize(
+    ("size", "status"), [(6 * 1024 * 1024 + 100, 202), (6 * 1024 * 1024 + 101, 413)]
+)
+async def test_a_buffered_answer_has_6_mb_and_a_little_at_most(size, status):
+    served = Local()
+    async with served.serve() as address, asyncio.timeout(10):
+        host, _, port = address.rpartition(":")
+        client = Client(*await asyncio.open_connection(host, int(port)))
+        served.hand_out()
+        await client.next()
+        assert await client.respond(body=b"1" * size) == status
+        client.close()
+
+
+async def test_an_error_may_have_a_megabyte_of_cause_in_its_head():
+    """awslambdaric sends X-Ray's there."""
+    served = Local()
+    async with served.serve() as address, asyncio.timeout(10):
+        host, _, port = address.rpartition(":")
+        client = Client(*await asyncio.open_connection(host, int(port)))
+        served.hand_out()
+        await client.next()
+        cause = {"Lambda-Runtime-Function-XRay-Error-Cause": "x" * 1_000_000}
+        headers = {**client.echo, **cause, "Content-Length": "2"}
+        assert await client.ask("POST", "invocation/the-id/error", headers, b"{}") == 202
+        client.close()
+
+
 NO_ECHO = {"Lambda-Runtime-Invocation-Id": ""}
 ONE_TRAILER = {"Lambda-Runtime-Function-Error-Type": "E"}
 WRONG = {
