@@ -11,6 +11,8 @@ No Docker: uv picks the wheels for the target, wherever it runs. The same source
 release of Python give the same bytes, modes and times: what did not change is not deployed again.
 """
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -38,6 +40,7 @@ from infra.toolchain.folders import (
 from infra.toolchain.pythons import find_python
 
 HANDLER = ROOT / "handler"
+DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 def build(
@@ -76,7 +79,14 @@ def build(
             fix_modes_and_times(folder / "bot")
             fix_entry(folder, 0o755)
             check_size(folder, deployable=deployable)
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.CalledProcessError, PackageError) as error:
+        if DISK_FULL in str(error):
+            raise PackageError(
+                "the disk is full: make room, for instance by `make clean`, which removes what"
+                " earlier builds have kept"
+            ) from error
+        if isinstance(error, PackageError):
+            raise
         raise PackageError(f"the package can't be built: {reason(error)}") from error
     return output
 

@@ -7,7 +7,8 @@ bytes, wherever they lie: marshal writes a string differently when the process h
 reference to it, so paths stay whole strings (pathlib would intern their parts), and the files are
 taken in one order. Hash seeds don't matter: marshal sorts sets.
 
-Prints `path:line: message` for each file that isn't Python of this version.
+Prints `path:line: message` for each file that isn't Python of this version. What stops all of it,
+such as a full disk, is one line on stderr.
 """
 
 import os
@@ -38,4 +39,7 @@ def main(folder_at_run_time: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except OSError as error:
+        sys.exit(str(error))

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from infra.package.kept import mark_used
 from infra.package.libraries import FOLDER_AT_RUN_TIME, compile_folder
 from infra.toolchain.folders import (
     copy_contents,
@@ -17,6 +18,7 @@ def compiled_host(host: Path, libraries: Path, python: Path | None) -> Path:
     """A folder with `bootstrap` and `handler/`, compiled where it isn't kept next to `libraries`,
     whose name stands for the Python and the way to compile."""
     folder = libraries.with_name(f"{libraries.name}-host-{fingerprint(host)}")
+    mark_used(folder)
     # The package links to these files: an edit there is an edit here.
     if not is_untouched(folder):
         with made_aside(folder, replace=folder.exists()) as aside:
@@ -27,6 +29,7 @@ def compiled_host(host: Path, libraries: Path, python: Path | None) -> Path:
             copy_contents(host / "bootstrap", aside / "bootstrap")
             fix_modes_and_times(aside)
             fix_entry(aside / "bootstrap", 0o755)
+        mark_used(folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from infra.package import certificates
+from infra.package.kept import mark_used, remove_unused
 from infra.package.lock.file import entries, is_git, read_text
 from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
@@ -39,6 +40,7 @@ def install_libraries(lock: Lock, target: Target, cache: Path, named: Collection
     if python is None:
         warn_of_missing_pyc(target)
     folder = cache / f"{target.name}-{fingerprint(lock, target, python, named)}"
+    mark_used(folder)
     # The package links to these files: an edit there is an edit here.
     if not is_untouched(folder):
         print(f"Installing the bot's libraries for {target.name}", file=sys.stderr)
@@ -52,6 +54,8 @@ def install_libraries(lock: Lock, target: Target, cache: Path, named: Collection
                 for name in SELDOM_IMPORTED:
                     drop_pyc(aside / name)
             fix_modes_and_times(aside)
+        mark_used(folder)
+        remove_unused(cache)
     return folder
 
 
@@ -111,7 +115,10 @@ def add_certificates(folder: Path) -> None:
 
 
 def compile_folder(folder: Path, python: Path, folder_at_run_time: str) -> list[str]:
-    """Give each module its .pyc; the result has a line `path:line: message` for each that fails."""
+    """Give each module its .pyc; the result has a line `path:line: message` for each that fails.
+
+    Raises PackageError.
+    """
     command: list[str | Path] = [
         # Which column of a line an error came from is a fifth of a .pyc, and no log shows it.
         python, "-SsP", "-X", "no_debug_ranges", "-W", "ignore", COMPILER, folder_at_run_time,
@@ -120,8 +127,9 @@ def compile_folder(folder: Path, python: Path, folder_at_run_time: str) -> list[
         command,
         cwd=folder,
         env=environment_for_tools(),
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        check=True,
     )
+    if compiled.returncode:
+        raise PackageError(f"the modules can't be compiled: {compiled.stderr.strip()}")
     return compiled.stdout.splitlines()

@@ -310,6 +310,42 @@ def test_a_failed_build_leaves_the_package_that_was_there(sources: Path, tmp_pat
     assert [path.name for path in output.parent.iterdir()] == ["package"]
 
 
+OWN_MOUNTS = ("unshare", "--mount", "--map-root-user")
+
+
+def can_mount() -> bool:
+    return bool(shutil.which("unshare")) and not subprocess.run([*OWN_MOUNTS, "true"]).returncode
+
+
+@pytest.mark.skipif("not can_mount()", reason="only root can mount a small disk here")
+@pytest.mark.parametrize("room", ["100k", "550k", "1m"], ids=["install", "compile", "copy"])
+def test_a_full_disk_is_one_line_with_what_to_do(
+    sources: Path, tmp_path: Path, room: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bot/words.csv").write_text("word\n" * 200_000)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    code = """
+import sys
+from pathlib import Path
+from infra.package.bot_folder import BotFolder
+from infra.package.build import build
+from infra.package.target import PackageError, Target
+bot, sources, disk = sys.argv[1:]
+try:
+    build(BotFolder.at(bot), Target.here(), Path(disk, "package"), cache=Path(disk, "cache"),
+          host=Path(sources))
+except PackageError as error:
+    print(error)
+"""
+    mounted = 'mount -t tmpfs -o size="$1" none "$2" && shift && exec "${@:2}"'
+    command = ["bash", "-c", mounted, "bash", room, disk, sys.executable, "-c", code,
+               tmp_path / "bot", sources, disk]  # fmt: skip
+    subprocess.run([*OWN_MOUNTS, *command], cwd=ROOT, check=True)
+    lines = capfd.readouterr().out.splitlines()
+    assert [line[:37] for line in lines] == ["the disk is full: make room, for inst"]
+
+
 def test_swapping_folders_from_many_threads_at_once_leaves_one_whole_folder(tmp_path: Path) -> None:
     def swap(number: int) -> None:
         for _ in range(20):

@@ -32,17 +32,20 @@ def built_here(lock: str) -> tuple[tuple[str, ...], list[str]]:
     """The libraries of a lock that have to be built from their sources, and warnings about those
     that one of Lambda's processors can't have.
 
-    Builds each once, which runs its code. Raises PackageError for one that neither can have.
+    Builds each once, which runs its code. Raises PackageError with a line for each that neither can
+    have.
     """
-    built, warnings = _built_links(lock), []
+    built, warnings, refused = _built_links(lock), [], []
     for name, targets in sorted(_without_wheels(lock).items()):
         problem = _problem(lock, name, targets)
-        if problem and len(targets) == len(ARCHITECTURES):
-            raise PackageError(problem)
-        elif problem:
+        if not problem:
+            built.append(name)
+        elif len(targets) < len(ARCHITECTURES):
             warnings.append(problem)
         else:
-            built.append(name)
+            refused.append(problem)
+    if refused:
+        raise PackageError("\n".join(refused))
     return tuple(sorted(built)), warnings
 
 

@@ -494,6 +494,14 @@ def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(projec
         project.lock()
 
 
+def test_all_that_cannot_be_locked_is_refused_at_once(project: Project) -> None:
+    for name in ("fast", "quick"):
+        project.house.wheel(name, tag="cp311-cp311-manylinux_2_28_x86_64")
+    project.requires("quick", "fast")
+    with pytest.raises(PackageError, match=r"^fast 1.0 has no wheel .*\nquick 1.0 has no wheel "):
+        project.lock()
+
+
 def test_what_only_one_processor_can_have_is_locked_with_a_warning(
     project: Project, tmp_path: Path
 ) -> None:
