@@ -23,7 +23,7 @@ COOKIE = "poe-bot-page-{port}"
 FORBIDDEN = 403
 SEE_OTHER = 303
 
-NO_TOKEN = "This page opens with the address that `make run` printed, ending in ?token=…\n"
+NO_TOKEN = "Open this page with the address that `make run` printed, which ends in ?token=…\n"
 
 # Nothing from elsewhere, no inline script or style, and HTML made of text by DOMPurify alone.
 CONTENT_SECURITY_POLICY = "; ".join(

@@ -303,6 +303,20 @@ def test_an_attachment_reaches_the_bot(page, bot):
     assert attachment.parsed_content == "some notes"
 
 
+def test_an_odd_file_name_is_refused_and_reorders_nothing_but_itself(browser, served_chat):
+    page = browser.new_page()
+    page.goto(served_chat.address)
+    name = "a\u202etxt.exe"
+    odd = {"name": name, "mimeType": "text/plain", "buffer": b"x"}
+    page.locator("#files").set_input_files([odd])
+    chip = page.locator(".chip.bad")
+    expect(chip.locator("bdi")).to_have_text(name)
+    expect(chip).to_contain_text("characters that can't be shown: rename it.")
+    say(page, "hello")
+    expect(answers(page)).to_have_text("You said hello")
+    page.close()
+
+
 def test_the_keyboard_is_enough(page):
     keys = page.keyboard
     expect(page.get_by_label("Message")).to_be_focused()

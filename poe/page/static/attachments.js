@@ -41,7 +41,9 @@ export class Attachments {
   #chip(file) {
     const [item, remove] = [document.createElement("li"), document.createElement("button")];
     item.className = file.problem ? "chip bad" : "chip";
-    item.append(file.problem ? `${file.name}: ${file.problem}` : file.name, remove);
+    const name = document.createElement("bdi"); // a name's direction ends with it
+    name.textContent = file.name;
+    item.append(name, file.problem ? `: ${file.problem}` : "", remove);
     remove.type = "button";
     remove.textContent = "×";
     remove.setAttribute("aria-label", `Remove ${file.name}`);
