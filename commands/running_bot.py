@@ -5,11 +5,13 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from urllib.parse import urljoin
 
+from commands import slow_start
+from commands.slow_start import MEASURING
 from commands.terminal.log_lines import LogPrinter, StartedBot
 from commands.terminal.text import continued
 from infra.package.bot_folder import BotFolder
@@ -18,13 +20,13 @@ from infra.package.target import Target
 from infra.toolchain.errors import UserError
 from infra.toolchain.private import private_folder
 from local.access_keys import AccessKeys
+from local.aws_lambda.invocation import InitTimeout
 from local.aws_lambda.service import InitError, LocalLambda
 from local.changes import Changes
 from poe.client.served_bot import ServedBot
 from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
 
-POES_PATIENCE = 5  # seconds until the first byte of an answer
 _INDENT = "  "
 
 
@@ -43,6 +45,7 @@ class RunningBot:
     keys: AccessKeys
     on_bots: Callable[[Sequence[ServedBot]], object]
     remedy: Callable[[str], str] = lambda name: ""
+    _measuring: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def start(self) -> None:
         """Start the bots, and let Poe know their settings. Raises UserError."""
@@ -79,16 +82,33 @@ class RunningBot:
         self.lines.bots = [StartedBot()]
         try:
             await self.function.warm()
+        except InitTimeout as error:
+            print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
+            slowest = await slow_start.remark(self.function.config)
+            raise UserError(f"the bot doesn't start: {error.message}; {slowest}") from None
         except InitError as error:
             return error
-        if remark := slow_start(time.monotonic() - began):
-            print(f"warning: {remark}")
+        if time.monotonic() - began >= slow_start.SLOW:
+            self._measure_start()
         return None
 
     def _failure(self, error: InitError) -> UserError:
         name = missing_variable(error)
         remedy = self.remedy(name) if name else ""
         return UserError(f"the bot doesn't start: {error.message}{remedy}")
+
+    def _measure_start(self) -> None:
+        """Say what its imports took, once that is measured; the bot serves meanwhile."""
+
+        async def measure() -> None:
+            if remark := await slow_start.remark(self.function.config):
+                print(f"warning: {remark}")
+
+        for earlier in self._measuring:
+            earlier.cancel()
+        task = asyncio.create_task(measure())
+        self._measuring.add(task)
+        task.add_done_callback(self._measuring.discard)
 
     async def follow(self, changes: Changes, packages: "Packages") -> None:
         """Build and start the bot again after each change, for ever. Raises UserError where the
@@ -131,13 +151,3 @@ def missing_variable(error: InitError) -> str:
     reason = r"KeyError: '|the bot on path .*: there is no access key: set "
     found = re.match(rf"(?:{reason})([A-Z][A-Z0-9_]*)\b", error.message)
     return found[1] if found else ""
-
-
-def slow_start(seconds: float) -> str:
-    """A remark on a start that Poe would not wait for, or nothing."""
-    if seconds < POES_PATIENCE:
-        return ""
-    return (
-        f"the start took {seconds:.1f} s, and Poe waits {POES_PATIENCE} s for an answer: import and"
-        " load less at the start"
-    )

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import time
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def main(environ: MutableMapping[str, str]) -> int:
     """Serve until nothing is left to serve. Gives the exit status."""
     # Nothing that a start creates is garbage, and looking for some is a tenth of the start's time.
     gc.disable()
+    began = time.perf_counter()
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
     set_up(level, shows_texts=environ.get("BOT_DEBUG") == "1")
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
@@ -46,7 +48,7 @@ def main(environ: MutableMapping[str, str]) -> int:
     secret = SecretReader.started(environ)
     with asyncio.Runner() as runner:
         try:
-            status = _serve_with(runner, address, environ, secret)
+            status = _serve_with(runner, address, environ, secret, began)
         except BaseException as error:  # SystemExit, KeyboardInterrupt, what follows a loop.stop()
             logger.critical("a task that the bot started has ended the process", exc_info=error)
             status = 1
@@ -67,6 +69,7 @@ def _serve_with(
     address: str,
     environ: MutableMapping[str, str],
     secret: SecretReader | None,
+    began: float,
 ) -> int:
     try:
         # The runner's loop is the current one, and does not run yet: a bot may call asyncio.run at
@@ -76,7 +79,7 @@ def _serve_with(
         return asyncio.run(_report(address, error))
     if runner.get_loop().is_closed():  # by a bot that ran something on it first
         runner = asyncio.Runner()
-    return runner.run(_serve(address, environ, app))
+    return runner.run(_serve(address, environ, app, began))
 
 
 def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "App":
@@ -94,8 +97,9 @@ def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "
     return load(environ, secret)
 
 
-async def _serve(address: str, environ: MutableMapping[str, str], app: "App") -> int:
+async def _serve(address: str, environ: MutableMapping[str, str], app: "App", began: float) -> int:
     from handler.runtime.context import Context
+    from handler.runtime.deadlines import SLOW_START
     from handler.runtime.lifespan import lifespan
     from handler.runtime.loop import Loop
     from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
@@ -112,6 +116,12 @@ async def _serve(address: str, environ: MutableMapping[str, str], app: "App") ->
             state = await stack.enter_async_context(lifespan(app))
         except (Exception, SystemExit) as error:
             return await _report(address, error)
+        if (took := time.perf_counter() - began) > SLOW_START:
+            logger.warning(
+                "the start took %.1f s, and Poe waits 5 s for an answer: import and load less at"
+                " the start, or give the function more memory",
+                took,
+            )
         gc.freeze()  # what the start has created is never looked at
         gc.enable()
         try:

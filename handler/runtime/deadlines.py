@@ -32,7 +32,9 @@ request's key did not match. A user waits meanwhile, so it gets FRESH_READ, whic
 A start has 10 s before Lambda begins it again. The secret is read while Python imports, three
 times at most. START_READ bounds all of that, even if a resolver hangs or a server sends a byte a
 second: each attempt may hang at one step for READ_STEP, and 3 x 2.5 s and the pauses between are
-8.0 s. What is left of the 10 s is for reporting the failure.
+8.0 s. What is left of the 10 s is for reporting the failure. A user's first message waits for a
+start, so one beyond SLOW_START is warned of: too little of Poe's 5 s is left for the rest of the
+way.
 """
 
 # Counted back from Lambda's deadline, in seconds.
@@ -45,6 +47,7 @@ POE_LIMIT = 600 - 12  # its clock runs earlier: by the network, and by a cold st
 CLEAN_UP = 0.1
 LAST_WRITE = 0.2
 START_READ = 8.5
+SLOW_START = 4.0
 FRESH_READ = 3.0
 READ_STEP = 2.5  # to connect, to agree on TLS, to get an answer
 

@@ -16,7 +16,6 @@ import pytest
 
 from commands.command import run_command
 from commands.run import main
-from commands.running_bot import slow_start
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD, ROOT
@@ -179,9 +178,49 @@ def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
     assert words in line
 
 
-def test_a_start_that_poe_would_not_wait_for_is_remarked_on():
-    assert slow_start(4.9) == ""
-    assert slow_start(5.1).startswith("the start took 5.1 s, and Poe waits 5 s for an answer: ")
+SLOW_BOT = """
+import time
+
+import fastapi_poe as fp
+import slow_library
+from own import words
+
+time.sleep(1.2)
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        yield fp.PartialResponse(text="hello")
+
+bot = Bot()
+"""
+SLEEP = "import time\ntime.sleep({})\n"
+
+
+@pytest.fixture
+def slow_run(tmp_path):
+    files = {
+        "bot.py": SLOW_BOT,
+        "slow_library.py": SLEEP.format(1.6),
+        "own/__init__.py": "",
+        "own/words.py": "import own.more\n" + SLEEP.format(0.4),
+        "own/more.py": SLEEP.format(2.0),
+    }
+    run = Run(free_port(), write_folder(tmp_path / "bot", files))
+    yield run
+    run.end()
+
+
+def test_a_start_that_poe_would_not_wait_for_is_explained_by_its_imports(slow_run):
+    slow_run.wait_for("Press Ctrl-C to stop everything.")
+    slow_run.wait_for("slowest at the start: ")
+    slow_run.end()
+    output = slow_run.output
+    assert re.search(r"WARN the start took \d+\.\d s, and Poe waits 5 s", output)
+    times = re.search(r"^warning: slowest at the start: (.*)\. Move what you can", output, re.M)
+    assert times, output
+    names = [each.rpartition(" ")[0].rpartition(" ")[0] for each in times[1].split(", ")]
+    assert names == ["own", "slow_library", "bot.py itself"]
+    assert "longer still: 512 MB come with 29% of a CPU. `make run MEMORY=1769`" in output
 
 
 def test_a_port_in_use_gives_one_clear_line(tmp_path):

@@ -79,3 +79,12 @@ async def test_authorities_that_a_user_names_are_left_alone(package, runtime_pyt
     assert found["authorities read"] > 100
     found = await look(package, runtime_python, {"SSL_CERT_DIR": "/etc/ssl/certs"})
     assert found["directory"] == "/etc/ssl/certs"
+
+
+async def test_a_start_that_leaves_poe_too_little_time_is_warned_of(build_with_bot, runtime_python):
+    package = build_with_bot(f"import time\ntime.sleep(4.1)\n{LOOKING}")
+    async with started(package, runtime_python) as process:
+        line = json.loads(await process.line())
+    assert line["level"] == "WARN"
+    assert line["message"].startswith("the start took ")
+    assert "give the function more memory" in line["message"]
