@@ -71,7 +71,8 @@ class Cycle:
 
     `event` is a Function URL's (see `wire.parse_event`), `state` the request's own copy of the
     lifespan's, `open_stream` is called once, when the app starts its response. Raises `BadEvent`
-    for an event that Mangum cannot read.
+    for an event that Mangum cannot read. The body is decoded when the app asks for it: a caller
+    without the key is refused before.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class Cycle:
         state: dict[str, Any],
         open_stream: Callable[[], Awaitable[Stream]],
     ) -> None:
+        self._event: dict[str, Any] | None = event  # until its body is read
         self._context = context
         self._gateway = HTTPGateway(event, context, MANGUM_CONFIG)
         try:
             self.scope: Scope = self._gateway.scope
-            self._body: bytes | None = self._gateway.body
         except Exception as error:
             raise BadEvent("the event's request is malformed") from error
         self.scope["state"] = state
@@ -97,7 +98,7 @@ class Cycle:
 
     async def run(self, app: ASGIApp) -> Failure | None:
         """Run the app to its end, or until the deadline is near. Gives what went wrong, if
-        anything did.
+        anything did. Raises `BadEvent` if the app ended at the body's, without a response.
 
         In a task of its own, as any ASGI server does: a context variable that a bot sets, or a
         cancellation that comes when its answer is over, must not reach the next one's user.
@@ -112,6 +113,8 @@ class Cycle:
         finally:
             task.cancel()
         error = task.result()
+        if isinstance(error, BadEvent) and self.state is State.REQUEST:
+            raise error
         if error is not None:
             logger.error("the ASGI app failed", exc_info=error)
             if not done:
@@ -124,9 +127,9 @@ class Cycle:
         return None
 
     async def receive(self) -> Message:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
+        if self._event is not None:
+            event, self._event = self._event, None
+            return {"type": "http.request", "body": wire.read_body(event), "more_body": False}
         # Block until the response is complete: sse-starlette takes a disconnect as "stop now",
         # and asks again and again while it gets empty requests.
         await self._completed.wait()

@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
     async def _exactly(self, size: int) -> bytes:
         while len(self._received) < size:
             await self._more()
-        found = bytes(self._received[:size])
+        found = bytes(memoryview(self._received)[:size])  # a slice would be copied twice
         del self._received[:size]
         return found
 

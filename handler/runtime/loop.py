@@ -63,12 +63,13 @@ class Loop:
     async def _serve(self, invocation: Invocation) -> Report:
         try:
             exchange = self._begin(invocation)
+            self._current = exchange
+            self._watchdog.arm(invocation.deadline_ms / 1000 - WATCHDOG_MARGIN)
+            failure = await exchange.cycle.run(self._app)
         except BadEvent as error:
+            self._watchdog.disarm()
             await _delivered(self._refuse(invocation, error))
             return report_of_refused_event(self._cold_start)
-        self._current = exchange
-        self._watchdog.arm(invocation.deadline_ms / 1000 - WATCHDOG_MARGIN)
-        failure = await exchange.cycle.run(self._app)
         if failure:
             self._watchdog.disarm()  # the loop itself tells Lambda
         delivered = await _delivered(self._finish(exchange, failure))

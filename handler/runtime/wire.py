@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 API_VERSION = "2018-06-01"
 
@@ -31,6 +31,9 @@ ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 INTEGRATION_RESPONSE = "application/vnd.awslambda.http-integration-response"
 PRELUDE_END = b"\0" * 8
 LAST_CHUNK = b"0\r\n\r\n"
+
+SMALL = 64 * 1024  # bytes of an event: what comes before its body, or after it, is far smaller
+OF_THE_HEAD = re.compile(rb'"(?:version|headers|cookies|rawQueryString|requestContext)"')
 
 Headers = list[tuple[str, str]]
 
@@ -139,25 +142,72 @@ def encode_reason(error: Exception) -> bytes:
 
 
 def parse_event(event: bytes) -> dict[str, Any]:
-    """A Function URL event (payload 2.0), whole enough for Mangum's HTTP handler.
+    """A Function URL event (payload 2.0), whole enough for Mangum's HTTP handler; of a large one
+    perhaps only what comes before its body, which `read_body` adds.
 
-    Raises `NotAFunctionURLEvent` for an event from elsewhere and `BadEvent` for a broken one.
+    Raises `NotAFunctionURLEvent` for an event from elsewhere.
     """
-    try:
-        document: dict[str, Any] = json.loads(event)
-    except (ValueError, RecursionError):
-        raise NotAFunctionURLEvent("the event is not JSON") from None
+    document = (_parse_head(event) if len(event) > SMALL else None) or _parse(event)
     if not _is_function_url_event(document):
         raise NotAFunctionURLEvent("the event is not a Function URL request (payload version 2.0)")
     # AWS always sends both; other senders leave them null, which Mangum takes for text.
     document["headers"] = document.get("headers") or {}
     document["rawQueryString"] = document.get("rawQueryString") or ""
-    if document.get("isBase64Encoded"):
-        _check_base64(document.get("body") or "")
     return document
 
 
-def _is_function_url_event(document: Any) -> bool:
+def _parse(event: bytes) -> Any:
+    try:
+        return json.loads(event)
+    except (ValueError, RecursionError):
+        raise NotAFunctionURLEvent("the event is not JSON") from None
+
+
+def _parse_head(event: bytes) -> Any:
+    """What comes before the body, so that who has no key is refused without a look at megabytes;
+    None unless that is everything that a request's head is made of.
+
+    A quote in a string is escaped, so these names are never found in one: wherever the first part,
+    with another end, is JSON, it ends at a member of the event itself.
+    """
+    end = event.rfind(b'"body"', 0, SMALL)
+    if end < 0 or OF_THE_HEAD.search(event, max(end, len(event) - SMALL)):
+        return None
+    try:
+        document = json.loads(event[:end] + b'"body":""}')
+    except (ValueError, RecursionError):
+        return None
+    return Unread(document, event=event)
+
+
+class Unread(dict[str, Any]):
+    """An event without its body."""
+
+    def __init__(self, head: Mapping[str, Any], event: bytes) -> None:
+        super().__init__(head)
+        self.event: bytes | None = event  # until it is read
+
+
+def read_body(document: dict[str, Any]) -> bytes:
+    """The body of a parsed event; it is added to the event where it was left out. Raises
+    `BadEvent`."""
+    if isinstance(document, Unread) and document.event:
+        event, document.event = document.event, None
+        rest = _parse(event)
+        document.update({name: rest[name] for name in rest.keys() - document.keys() | {"body"}})
+    body = document.get("body") or ""
+    try:
+        if document.get("isBase64Encoded"):
+            # Strictly, or foreign characters are skipped, and the bot gets another body than was
+            # sent.
+            return base64.b64decode(body, validate=True)
+        return body.encode()
+    except (binascii.Error, ValueError, TypeError, AttributeError):
+        kind = "base64" if document.get("isBase64Encoded") else "text"
+        raise BadEvent(f"the body is not {kind}") from None
+
+
+def _is_function_url_event(document: Any) -> TypeGuard[dict[str, Any]]:
     if not isinstance(document, dict) or document.get("version") != "2.0":
         return False
     context = document.get("requestContext")
@@ -165,11 +215,3 @@ def _is_function_url_event(document: Any) -> bool:
     return isinstance(http, dict) and all(
         isinstance(http.get(name), str) for name in ("method", "path", "sourceIp")
     )
-
-
-def _check_base64(body: str) -> None:
-    # Mangum's decoder skips foreign characters, so the bot would get another body than was sent.
-    try:
-        base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError, TypeError):
-        raise BadEvent("the body is not base64") from None

@@ -203,11 +203,36 @@ async def test_the_scope_is_mangums_with_the_event_the_context_and_a_state():
 
 
 @pytest.mark.parametrize(
-    "broken", [{"headers": ["x"]}, {"headers": {"host": "a:b:c"}}, {"body": 7}, {"cookies": [1]}]
+    "broken", [{"headers": ["x"]}, {"headers": {"host": "a:b:c"}}, {"cookies": [1]}]
 )
 async def test_what_mangum_cannot_read_is_a_bad_event(broken):
     with pytest.raises(BadEvent):
         cycle_of({**function_url_event(), **broken})
+
+
+async def test_a_body_is_not_looked_at_unless_the_app_asks_for_it():
+    async def app(scope, receive, send):
+        await send(START)
+        await send(body(b"hello"))
+
+    cycle, stream = cycle_of(function_url_event(body="!!!!", isBase64Encoded=True))
+    assert await cycle.run(app) is None
+    assert stream.ended
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_body_that_is_malformed_is_a_bad_event_unless_a_response_has_begun(begun):
+    async def app(scope, receive, send):
+        if begun:
+            await send(START)
+        await receive()
+
+    cycle, _ = cycle_of(function_url_event(body="!!!!", isBase64Encoded=True))
+    if begun:
+        assert (await cycle.run(app)).type == "BadEvent"
+    else:
+        with pytest.raises(BadEvent, match="base64"):
+            await cycle.run(app)
 
 
 # --- running an app ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.handler.test_cycle import cycle_of
 from tests.handler.test_dispatch import Bot, post, query
 from tests.handler.test_loop import EVENT, START, after_a_failure, body, hello, looping
 from tests.handler.test_rotation import NEW, OLD, bot_module, clock, served, status
+from tests.support.runtime_api import function_url_event
 
 __all__ = ["bot_module", "clock"]
 
@@ -185,3 +186,19 @@ class NotAGenerator(fp.PoeBot):
 async def test_a_handle_query_that_fails_at_once_ends_the_answer_properly():
     response = await post(App([NotAGenerator(access_key="k" * 32)]), query())
     assert response.text.endswith("event: done\r\ndata: {}\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [4, 4_000_000])
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [("", 401), ("Bearer x", 401), ("Bearer " + "w" * 32, 401), ("Bearer " + "k" * 32, 400)],
+)
+async def test_a_body_is_decoded_for_the_key_alone(authorization, status, size):
+    """Who has no key is not told that it is broken."""
+    event = function_url_event(
+        headers={"authorization": authorization}, body="!" * size, isBase64Encoded=True
+    )
+    async with looping(App([Bot(access_key="k" * 32)])) as double:
+        request = await double.invoke(event)
+        assert await after_a_failure(double)
+    assert request.prelude["statusCode"] == status

@@ -200,7 +200,11 @@ async def test_an_event_from_elsewhere_gets_a_clear_answer_and_the_loop_goes_on(
     [{"body": "!", "isBase64Encoded": True}, {"headers": {"host": "a:b:c"}}, {"headers": [1]}],
 )
 async def test_a_broken_function_url_event_is_refused_and_the_loop_goes_on(broken):
-    async with looping(hello) as double:
+    async def reading(scope, receive, send):
+        await receive()
+        await hello(scope, receive, send)
+
+    async with looping(reading) as double:
         request = await double.invoke({**EVENT, **broken})
         assert await after_a_failure(double)
     assert request.prelude["statusCode"] == 400

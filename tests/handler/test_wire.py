@@ -4,6 +4,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handler.runtime import wire
 from handler.runtime.wire import BadEvent, Failure, Invocation, NotAFunctionURLEvent
@@ -112,8 +114,86 @@ def test_nulls_are_read_as_empty_text():
     assert (parsed["headers"], parsed["rawQueryString"]) == ({}, "")
 
 
-@pytest.mark.parametrize("body", ["!!!!", "YWJ", "YQ==YQ==", "ä"])
-def test_broken_base64_is_refused_not_decoded_to_something_else(body):
-    event = function_url_event(body=body, isBase64Encoded=True)
+def parsed(event):
+    return wire.parse_event(json.dumps(event).encode())
+
+
+@pytest.mark.parametrize("padding", [0, wire.SMALL])
+@pytest.mark.parametrize("body", ["!!!!", "YWJ", "YQ==YQ==", "ä", 7, ["YWJj"]])
+def test_broken_base64_is_refused_not_decoded_to_something_else(body, padding):
+    body = body + "!" * padding if isinstance(body, str) else body
+    event = parsed({**function_url_event(body=body, isBase64Encoded=True), "pad": "x" * padding})
     with pytest.raises(BadEvent, match="base64"):
-        wire.parse_event(json.dumps(event).encode())
+        wire.read_body(event)
+
+
+@pytest.mark.parametrize("body", [7, {"a": 1}, "\ud800"])
+def test_a_body_that_is_no_text_is_refused(body):
+    with pytest.raises(BadEvent, match="not text"):
+        wire.read_body(parsed(function_url_event(body=body)))
+
+
+@pytest.mark.parametrize("body", [None, ""])
+@pytest.mark.parametrize("in_base64", [False, True])
+def test_without_a_body_there_are_no_bytes(body, in_base64):
+    assert wire.read_body(parsed(function_url_event(isBase64Encoded=in_base64))) == b""
+    assert wire.read_body(parsed({**function_url_event(), "body": body})) == b""
+
+
+def orders(event):
+    """`event` as any sender would write it: its members in any order, with spaces or without."""
+    names = st.permutations([*event])
+    separators = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " : ")])
+    return st.builds(
+        lambda names, separators, ascii: json.dumps(
+            {name: event[name] for name in names}, separators=separators, ensure_ascii=ascii
+        ).encode(),
+        names,
+        separators,
+        st.booleans(),
+    )
+
+
+TRAPS = [
+    '"body"',
+    '"body":"',
+    '{"body":',
+    '\\"body\\":\\"x',
+    '","headers":{"a":"b"},"x":"',
+    '"cookies":[]',
+]
+LARGE = {
+    **function_url_event("POST", "/echo", {"x-trap": '"body":"', "body": "a header's"}),
+    "cookies": ["body=1", 'b="body":'],
+    "queryStringParameters": {"body": "a query's", 'a"body': "x", 'q"body":"': '"body":'},
+    "rawQueryString": "body=a%20query%27s",
+    "stageVariables": {"body": None},
+}
+
+
+@given(st.data(), st.sampled_from(TRAPS), st.booleans())
+def test_a_large_event_is_read_as_if_it_were_small(data, trap, in_base64):
+    """Whatever stands in its strings, before, in or after the body."""
+    text = trap * (wire.SMALL // len(trap)) + "é"
+    body = base64.b64encode(text.encode()).decode() if in_base64 else text
+    event = {**LARGE, "body": body, "isBase64Encoded": in_base64}
+    document = wire.parse_event(data.draw(orders(event)))
+    for name in ("version", "headers", "cookies", "rawQueryString", "requestContext"):
+        assert document[name] == event[name]
+    assert wire.read_body(document) == text.encode()
+    assert document == event
+
+
+@pytest.mark.parametrize("rest", [b'"\\x', b'"', b'7,"a":1}', b"}", b'{"a":'])
+def test_what_comes_after_the_head_of_a_large_event_is_not_looked_at_before_it_is_needed(rest):
+    head = json.dumps(function_url_event()).encode()[:-1]
+    document = wire.parse_event(head + b',"body":' + rest + b"x" * wire.SMALL)
+    assert document["requestContext"]["http"]["method"] == "POST"
+    with pytest.raises(BadEvent):
+        wire.read_body(document)
+
+
+@pytest.mark.parametrize("event", [["body"], {"body": "x", "detail": {}}, {"x": {"body": ""}}])
+def test_a_large_event_from_elsewhere_is_told_apart(event):
+    with pytest.raises(NotAFunctionURLEvent):
+        wire.parse_event(json.dumps(event).encode() + b" " * wire.SMALL)
