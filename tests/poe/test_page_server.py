@@ -205,6 +205,65 @@ def test_a_named_file_that_is_no_image_is_only_downloaded(bot, tmp_path):
     assert reply.headers["content-security-policy"].startswith("sandbox;")
 
 
+def test_a_users_own_file_that_the_bot_gives_back_is_shown(http):
+    made = http.post("/attachments", params={"name": "a?b é.svg"}, content=b"<svg/>").json()
+    chat = begin(http)
+    http.post(chat + "/messages", json={"text": f"![mine]({made['url']})"})
+    reply = http.get(chat + "/files", params={"url": made["url"]}, follow_redirects=True)
+    assert (reply.status_code, reply.content) == (200, b"<svg/>")
+    assert reply.headers["content-type"] == "image/svg+xml"
+    assert reply.headers["content-security-policy"].startswith("sandbox;")
+
+
+def test_only_whole_urls_that_an_answer_names_are_fetched(http):
+    chat = begin(http)
+    whole = f"http://{CLOSED}/a/b.png?c=http://{CLOSED}/d"
+    http.post(chat + "/messages", json={"text": f"![x]({whole}) http://{CLOSED}/said"})
+    statuses = {
+        url: http.get(chat + "/files", params={"url": url}).status_code
+        for url in (whole, whole[:-1], f"http://{CLOSED}/d", f"http://{CLOSED}/said", "")
+    }
+    assert statuses.pop(whole) == 502  # it was tried
+    assert set(statuses.values()) == {404}
+    assert http.get(begin(http) + "/files", params={"url": whole}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:{}/", "http://2130706433:{}/", "http://[::1]:{}/"]
+)
+def test_an_answer_opens_no_way_to_what_listens_on_this_machine(http, url):
+    asked = []
+
+    async def secret(scope, receive, send):
+        asked.append(scope["path"])
+
+    with served(secret, lifespan="off") as other:
+        named = url.format(urlsplit(other).port)
+        chat = begin(http)
+        http.post(chat + "/messages", json={"text": f"![x]({named})"})
+        reply = http.get(chat + "/files", params={"url": named})
+    assert (reply.status_code, asked) == (403, [])
+    assert "is an address of this machine or its network" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999"])
+def test_settings_that_hold_no_number_are_told(bot, tmp_path, value):
+    async def app(scope, receive, send):
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        body = f'{{"introduction_message": "half \\ud83d", "x": {value}}}'
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    with (
+        served(app, lifespan="off") as bot_url,
+        served_page(bot_url, folder=tmp_path) as page,
+        opened(page) as http,
+    ):
+        reply = http.get("/settings", params={"bot": urlsplit(bot_url).path})
+    assert reply.status_code == 502
+    assert reply.json() == {"error": "The bot's settings hold NaN or infinity."}
+
+
 def test_a_browser_that_leaves_ends_the_bots_work(http, bot):
     bot.was_left.clear()
     with http.stream("POST", begin(http) + "/messages", json={"text": "slow"}) as reply:

@@ -178,6 +178,24 @@ async def test_an_upload_without_a_file_is_refused(
     assert not poe.record.uploads
 
 
+@pytest.mark.anyio
+async def test_no_other_user_can_list_or_read_what_was_uploaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path / "poe", tmp_path / "poe" / "attachments"):
+        folder.mkdir(mode=0o755)  # as an earlier version left it
+    options = {"access_key": KEY, "on_line": lambda line: None}
+    async with PoeStandIn(folder=tmp_path / "poe", **options) as poe:
+        for name, value in poe.environment.items():
+            monkeypatch.setenv(name, value)
+        for name in ("a.txt", "..", "n" * 300, "a\x00b", "\u202ea"):
+            url = (await upload(file=b"x", file_name=name, api_key=KEY)).url
+            async with httpx.AsyncClient() as http:
+                assert (await http.get(url)).content == b"x"
+    for folder in (tmp_path / "poe", tmp_path / "poe" / "attachments"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_attached_files_are_served_while_nobody_runs_a_loop(tmp_path: Path) -> None:
     """As `make chat` waits for its user's next message."""
     (tmp_path / "a b.txt").write_text("words")
