@@ -1,6 +1,5 @@
 """The bot's module and its access keys → the ASGI app."""
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -27,12 +26,10 @@ from handler.secret.members import (
 from handler.secret.reader import ARN_VARIABLE
 from handler.secret.variables import Named, Variables, named_values
 
-# A person's key, which fastapi_poe would take for an access key.
+# A person's key on Poe, for the bot's own calls. fastapi_poe would take it for an access key.
 POE_API_KEY = "POE_API_KEY"
 
 ONE_BOT = [[{"path": "/", "key_name": name}] for name in (KEY, None)]
-
-logger = logging.getLogger(__name__)
 
 
 class Secret(Protocol):
@@ -52,8 +49,6 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
     """
     members = _members(secret) if secret else {}
     variables = Variables(environ, members)
-    if environ.pop(POE_API_KEY, None):
-        logger.warning("%s is dropped: it is a person's key, for operator commands", POE_API_KEY)
     with own_routes.hosting_recorded() as recorded, named_values(environ, members):
         module = import_bot(folder)
         bots = _bots(getattr(module, "bot", None) or recorded, module)
@@ -66,6 +61,11 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
     for bot in bots:
         with _at(f"the bot on path {bot.path}"):
             bot.access_key = check_key(bot.access_key or "")
+        if bot.access_key == environ.get(POE_API_KEY):
+            raise BadBot(
+                f"the access key of the bot on path {bot.path} is {POE_API_KEY}'s, which is a"
+                " person's: copy the bot's own from its form on Poe"
+            )
     if rotation.bots not in ONE_BOT:  # most are, and a line at each start would tell nothing
         lines.write("INFO", {"logger": __name__, "message": "started", "bots": rotation.bots})
     own = own_routes.own_app(getattr(module, "app", None))

@@ -108,12 +108,22 @@ async def test_a_server_without_a_proper_key_does_not_exist(bot_module, environ)
         load(environ, None)
 
 
-async def test_a_persons_key_is_dropped(bot_module):
+@pytest.mark.parametrize("kept", ["environment", "secret"])
+async def test_a_persons_key_is_for_the_bots_own_calls_and_opens_nothing(bot_module, kept):
     bot_module.bot = Bot()
-    environ = {"POE_ACCESS_KEY": KEY, "POE_API_KEY": "p" * 32}
-    app = load(environ, None)
-    assert "POE_API_KEY" not in environ
+    members = {"POE_ACCESS_KEY": KEY, "POE_API_KEY": "p" * 32}
+    environ = members if kept == "environment" else {}
+    app = load(environ, None if kept == "environment" else Secret(members))
+    assert environ["POE_API_KEY"] == "p" * 32
     assert (await post(app, query(), key="p" * 32)).status_code == 401
+    assert (await post(app, query())).status_code == 200
+
+
+@pytest.mark.parametrize("bot_key", [None, KEY])
+async def test_a_persons_key_as_an_access_key_is_refused(bot_module, bot_key):
+    bot_module.bot = Bot(access_key=bot_key)
+    with pytest.raises(BadBot, match="on path / is POE_API_KEY's, which is a person's: copy"):
+        load({"POE_ACCESS_KEY": KEY, "POE_API_KEY": KEY}, None)
 
 
 async def test_a_key_on_the_bot_object_is_checked_too(bot_module):

@@ -42,6 +42,18 @@ async def test_each_serves_the_same_bot_to_those_with_its_key(words_package, ent
         assert (await http.post(url, json=settings)).status_code == 401
 
 
+@pytest.mark.parametrize("entry", ENTRIES)
+async def test_each_leaves_a_persons_key_to_the_bot_and_opens_nothing_for_it(build_with_bot, entry):
+    source = BOT.replace("request.query[-1].content", "os.environ['POE_API_KEY']")
+    package = build_with_bot(f"import os\n{source}")
+    persons = "p" * 32
+    async with served_by(entry, package, POE_API_KEY=persons) as url, httpx.AsyncClient() as http:
+        assert await ask(url, "three") == f"one two {persons}"
+        for body in ({"type": "settings", "version": "1.2"}, {"type": "query"}):
+            headers = {"Authorization": f"Bearer {persons}"}
+            assert (await http.post(url, json=body, headers=headers)).status_code == 401
+
+
 async def test_a_buffered_function_behind_a_streaming_url_shows_why_both_switches_go_together(
     words_package,
 ):

@@ -29,13 +29,13 @@ ENTRIES = [
 
 
 @asynccontextmanager
-async def served_by(entry: str, package: Path) -> AsyncIterator[str]:
-    """Serve `package` by one of ENTRIES; gives its URL."""
+async def served_by(entry: str, package: Path, **variables: str) -> AsyncIterator[str]:
+    """Serve `package` by one of ENTRIES, with further variables; gives its URL."""
+    environment = {"POE_ACCESS_KEY": KEY, **variables}
     if entry == "uvicorn":
-        async with _by_uvicorn(package) as url:
+        async with _by_uvicorn(package, environment) as url:
             yield url
         return
-    environment = {"POE_ACCESS_KEY": KEY}
     config = (
         FunctionConfig(package, runtime_python(), environment=environment)
         if entry == "bootstrap"
@@ -52,7 +52,7 @@ async def served_by(entry: str, package: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _by_uvicorn(package: Path) -> AsyncIterator[str]:
+async def _by_uvicorn(package: Path, environment: dict[str, str]) -> AsyncIterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -60,7 +60,7 @@ async def _by_uvicorn(package: Path) -> AsyncIterator[str]:
         # Its own script: unlike `-m uvicorn`, it puts "" on sys.path.
         *(Path(sys.executable).with_name("uvicorn"), "handler.asgi:app", "--port", str(port)),
         cwd=package,
-        env={"POE_ACCESS_KEY": KEY},
+        env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
