@@ -36,8 +36,9 @@ from poe.page.files import Files, file_client
 from poe.page.server import ChatPage
 from poe.page.token import NAME as TOKEN_FILE
 from poe.page.token import kept_token
-from poe.standin.standin import PoeStandIn
+from poe.standin.standin import ANSWERS, PoeStandIn
 
+API_KEY = "POE_API_KEY"
 PORT = 9000
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
@@ -69,7 +70,7 @@ async def _run(options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(packages.remove)
         changes = await stack.enter_async_context(Changes(bot))
-        poe = _stand_in(keys, packages.folder / "poe")
+        poe = _stand_in(bot, keys, packages.folder / "poe")
         served, package, python, _ = await asyncio.gather(
             stack.enter_async_context(secret(keys.members)),
             packages.build(),
@@ -97,18 +98,27 @@ async def _run(options: argparse.Namespace) -> None:
 def _keys(bot: BotFolder) -> AccessKeys:
     """The secret's members: those of secrets.json, and an access key for every bot.
 
-    POE_ACCESS_KEY in the environment takes precedence. Raises UserError and BadMember.
+    POE_ACCESS_KEY in the environment takes precedence; POE_API_KEY there is for a bot that has no
+    other. Raises UserError and BadMember.
     """
-    members = read_members(secrets_file(bot))
+    members = _persons_key() | read_members(secrets_file(bot))
     kept = kept_key_file(bot)
     members[KEY] = kept_key(kept, os.environ.get(KEY, members.get(KEY)))
     return AccessKeys(members, kept.with_name("access-key-names.json"))
 
 
-def _stand_in(keys: AccessKeys, folder: Path) -> PoeStandIn:
+def _persons_key() -> dict[str, str]:
+    """The key on Poe that this run was given in its environment, by its name; or nothing."""
+    key = os.environ.get(API_KEY, "").strip()
+    return {API_KEY: key} if key else {}
+
+
+def _stand_in(bot: BotFolder, keys: AccessKeys, folder: Path) -> PoeStandIn:
     return PoeStandIn(
         access_key=keys.value(KEY),
-        api_key=os.environ.get("POE_API_KEY"),
+        api_key=_persons_key().get(API_KEY),
+        personal_key=keys.members.get(API_KEY, "").strip() or None,
+        answers=bot.path / ANSWERS,
         folder=folder,
         on_line=say,
     )
@@ -133,7 +143,8 @@ def _page(bot: BotFolder, poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
 
 
 def _remedy(secrets: Path, name: str) -> str:
-    return f'. Add {name} to {secrets}, as {{"{name}": "…"}}, and run `make run` again'
+    value = "any value is good for the stand-in" if name == API_KEY else "…"
+    return f'. Add {name} to {secrets}, as {{"{name}": "{value}"}}, and run `make run` again'
 
 
 @dataclass
@@ -158,6 +169,8 @@ def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
     print(f"\nYour {bot_or_bots} on a local Lambda (ready in {seconds:.1f} s).\n")
     print("\n".join(map(_introduction, bots)))
     print(f"  Chat page   {page}        (in a browser)\n")
+    if _persons_key():
+        print(f"Calls to other bots go to Poe, and {API_KEY}'s owner pays for them.")
 
 
 def _introduction(bot: ServedBot) -> str:

@@ -13,7 +13,7 @@ from infra.toolchain.folders import ROOT
 NEVER = (".*", "__pycache__", "*.py[co]", "node_modules", "cdk.out", "*~", "#*#", "Thumbs.db")
 # At the top of the folder alone: what is for the people who work on the bot, and for the host.
 NEVER_AT_THE_TOP = (
-    "tests", "Makefile", "cdk.json", "stack.py", "pyproject.toml",
+    "tests", "Makefile", "cdk.json", "stack.py", "pyproject.toml", "poe_answers.toml",
     "requirements", "requirements*.txt", "requirements*.in", "*.lock",
 )  # fmt: skip
 # Backups of it too (secrets.json.bak), in any case and at any depth.

@@ -1,4 +1,5 @@
-"""What Poe offers to a bot's code: the API that fastapi_poe's client calls, as an ASGI app.
+"""What Poe offers to a bot's code: the API that fastapi_poe's client calls, and the one in
+OpenAI's form, as an ASGI app.
 
 Paths and bodies follow fastapi_poe 0.0.83 (`client.py`, `base.py`). Poe does not document what
 it answers to a wrong key or to invalid input; these answers are ours, in the form that the
@@ -19,11 +20,15 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from poe.standin.answers import Answers
 from poe.standin.bot_calls import BotCalls
+from poe.standin.bots import Bots
 from poe.standin.declared import BadSettings, BotSettings, parse_settings
 from poe.standin.models import ModelEvent
+from poe.standin.openai_api.app import OpenAiApi
 from poe.standin.record import Cost, Keys, Record, Upload
 from poe.standin.responses import cost_refusal, event_stream
+from poe.standin.unknown_paths import UnknownPaths
 from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore, guess_type
 
 MOST_MILLI_CENTS = 1_000_000
@@ -47,6 +52,7 @@ class PoeApi:
         store: AttachmentStore,
         client: httpx.AsyncClient,
         record: Record,
+        answers: Answers | None,
         on_line: Callable[[str], object],
     ) -> None:
         self._keys = keys
@@ -55,8 +61,14 @@ class PoeApi:
         self._store = store
         self._client = client
         self._record = record
-        self._calls = BotCalls(keys, settings, client, record, on_line)
-        self.app = Starlette(routes=self._routes())
+        bots = Bots(answers, on_line)
+        self._calls = BotCalls(keys, settings, bots, client, record, on_line)
+        self._openai = OpenAiApi(keys, bots, client, record, on_line)
+        self._unknown = UnknownPaths(keys, on_line)
+        self.app = Starlette(
+            routes=self._routes(), exception_handlers={405: self._unknown.wrong_method}
+        )
+        self.app.router.default = self._unknown
 
     def _routes(self) -> list[Route]:
         settings = "settings/{bot}/{key}/1.2"
@@ -65,6 +77,7 @@ class PoeApi:
             Route(f"/bot/update_{settings}", self._update_settings, methods=["POST"]),
             Route("/bot/cost/{query_id}/{action}", self._cost, methods=["POST"]),
             Route("/bot/{bot}", self._calls.answer, methods=["POST"]),
+            *self._openai.routes(),
             Route("/poe_api/file_upload_3RD_PARTY_POST", self._upload, methods=["POST"]),
             Route("/poe_api/attachments/{identifier}/{name}", self._store.download),
         ]

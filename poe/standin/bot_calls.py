@@ -8,14 +8,15 @@ import httpx
 from fastapi_poe.types import QueryRequest
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
-from poe.client.sse import encode_event
+from poe.standin.bots import Bots
 from poe.standin.declared import BadSettings, BotSettings, describe, parse_settings
 from poe.standin.models import ModelEvent, error
-from poe.standin.models import answer as model_answer
+from poe.standin.passing_on import passed_on
+from poe.standin.question import Question
 from poe.standin.record import BotCall, Keys, Record
-from poe.standin.responses import closing, event_stream, streamed
+from poe.standin.responses import event_stream, streamed
 
 
 class BotCalls:
@@ -28,12 +29,14 @@ class BotCalls:
         self,
         keys: Keys,
         settings: Mapping[str, BotSettings],
+        bots: Bots,
         client: httpx.AsyncClient,
         record: Record,
         say: Callable[[str], object],
     ) -> None:
         self._keys = keys
         self._settings = settings
+        self._bots = bots
         self._client = client
         self._record = record
         self._say = say
@@ -70,8 +73,7 @@ class BotCalls:
         if self._keys.real:
             self._say(f"poe: {bot} is called on Poe")
             return await self._pass_on(bot, body, self._keys.real)
-        self._say(f"poe: {bot} is called; its stand-in answers")
-        return streamed(encode_event(e.name, e.data) async for e in model_answer(bot, query))
+        return streamed(self._bots.answer(bot, Question.of(query)))
 
     async def _refusal(self, bot: str, query: QueryRequest, key: str) -> ModelEvent | None:
         """Why a bot may not make this call: it answers no user's message, or wasn't declared."""
@@ -114,8 +116,4 @@ class BotCalls:
         except httpx.HTTPError as failure:
             self._say(f"poe: Poe can't be reached ({type(failure).__name__})")
             return event_stream(error("Poe can't be reached.", allow_retry=True))
-        return StreamingResponse(
-            closing(reply),
-            status_code=reply.status_code,
-            headers={"Content-Type": reply.headers.get("content-type", "text/plain")},
-        )
+        return passed_on(reply)

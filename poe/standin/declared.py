@@ -37,9 +37,11 @@ def parse_settings(body: object) -> "SettingsResponse":
 
 def describe(error: "ValidationError") -> str:
     """Each fault as "field: reason", without the value that was sent."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()
+    faults = (
+        (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))
+        for fault in error.errors()
     )
+    return "; ".join(f"{place or 'body'}: {reason}" for place, reason in faults)
 
 
 class BotSettings:

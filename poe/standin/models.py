@@ -13,29 +13,35 @@
 | `Silent`       | neither text nor error, only `done`                                            |
 | `NoSuchBot`    | Poe's error for a bot that does not exist                                      |
 | any other name | a friendly sentence, one word every 30 ms, which names the model that it       |
-|                | stands for and quotes the user's last message; with `tools` in the query, a    |
-|                | call of the first one, in OpenAI's deltas; with `tool_results`, a sentence     |
+|                | stands for and quotes the user's last message; with tools in the question, a   |
+|                | call of the first one, in OpenAI's deltas; with results of tools, a sentence   |
 |                | that quotes them                                                               |
 """
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
-from fastapi_poe.types import QueryRequest, ToolDefinition
+from poe.standin.question import Question, Tool
 
 WORD_SECONDS = 0.03
+NO_SUCH_BOT = "NoSuchBot"
+
+_call_numbers = count(1)
 
 
 @dataclass(frozen=True)
 class ModelEvent:
-    """One event of a model's answer: its name on the wire and its data."""
+    """One event of a model's answer: its name on the wire and its data. `status`: an error's in
+    HTTP, where it isn't the usual one."""
 
     name: str
     data: Mapping[str, Any]
+    status: int | None = None
 
 
 Answer = AsyncIterator[ModelEvent]
@@ -45,93 +51,100 @@ def text(piece: str) -> ModelEvent:
     return ModelEvent("text", {"text": piece})
 
 
-def error(reason: str, *, allow_retry: bool = False) -> ModelEvent:
-    return ModelEvent("error", {"allow_retry": allow_retry, "text": reason})
+def error(reason: str, *, allow_retry: bool = False, status: int | None = None) -> ModelEvent:
+    return ModelEvent("error", {"allow_retry": allow_retry, "text": reason}, status)
 
 
-async def answer(bot: str, query: QueryRequest) -> Answer:
-    """The whole answer of the model called `bot`, `done` included, at the model's own pace."""
+def answer(bot: str, question: Question) -> Answer:
+    """The answer of the model called `bot`, at the model's own pace."""
     model = MODELS.get(bot)
-    async for event in model(query) if model else _friendly(bot, query):
-        yield event
-    yield ModelEvent("done", {})
+    return model(question) if model else _friendly(bot, question)
 
 
-def last_message(query: QueryRequest) -> str:
-    """What the user said last; empty if the query has no message by a user."""
-    return next((m.content for m in reversed(query.query) if m.role == "user"), "")
+def _friendly(bot: str, question: Question) -> Answer:
+    if question.results:
+        results = " and ".join(f"{name} gave {result}" for name, result in question.results)
+        return paced(words(f"I asked the tools: {results}."))
+    if question.tools:
+        return _call_of(question.tools[0], question.said)
+    sentence = f"Hello, I stand in for {bot} on your own machine. You said: {question.said}"
+    return paced(words(sentence))
 
 
-def _friendly(bot: str, query: QueryRequest) -> Answer:
-    said = last_message(query)
-    if query.tool_results:
-        results = " and ".join(f"{r.name} gave {r.content}" for r in query.tool_results)
-        return _word_by_word(f"I asked the tools: {results}.", WORD_SECONDS)
-    if query.tools:
-        return _call_of(query.tools[0], said)
-    sentence = f"Hello, I stand in for {bot} on your own machine. You said: {said}"
-    return _word_by_word(sentence, WORD_SECONDS)
+def words(whole: str) -> list[str]:
+    """`whole` in pieces that end with a word each; together they are `whole`."""
+    return re.findall(r"\s*\S+|\s+$", whole)
 
 
-async def _word_by_word(sentence: str, seconds: float) -> Answer:
-    for number, word in enumerate(re.findall(r"\s*\S+", sentence)):
+async def paced(pieces: Iterable[str], pause: float = WORD_SECONDS) -> Answer:
+    """An event for each piece, with a pause between them, in seconds."""
+    for number, piece in enumerate(pieces):
         if number:
-            await asyncio.sleep(seconds)
-        yield text(word)
+            await asyncio.sleep(pause)
+        yield text(piece)
 
 
-async def _echo(query: QueryRequest) -> Answer:
-    yield text(last_message(query))
+async def _echo(question: Question) -> Answer:
+    yield text(question.said)
 
 
-async def _words(query: QueryRequest) -> Answer:
-    asked = re.search(r"(\d{1,4}) words? every (\d{1,5}) ?ms", last_message(query))
-    count, pause_ms = map(int, asked.groups()) if asked else (10, 100)
-    sentence = " ".join(f"word{number}" for number in range(1, count + 1))
-    async for event in _word_by_word(sentence, pause_ms / 1000):
+async def _words(question: Question) -> Answer:
+    asked = re.search(r"(\d{1,4}) words? every (\d{1,5}) ?ms", question.said)
+    total, pause_ms = map(int, asked.groups()) if asked else (10, 100)
+    sentence = " ".join(f"word{number}" for number in range(1, total + 1))
+    async for event in paced(words(sentence), pause_ms / 1000):
         yield event
 
 
-async def _long(query: QueryRequest) -> Answer:
+async def _long(question: Question) -> Answer:
     for number in range(1, 1001):
         yield text(f"{number:4d} {'.' * 54}\n")
 
 
-async def _slow(query: QueryRequest) -> Answer:
-    asked = re.search(r"after (\d{1,6}) ?ms", last_message(query))
+async def _slow(question: Question) -> Answer:
+    asked = re.search(r"after (\d{1,6}) ?ms", question.said)
     await asyncio.sleep(int(asked[1]) / 1000 if asked else 3)
     yield text("Sorry to have kept you waiting.")
 
 
-async def _failing(query: QueryRequest) -> Answer:
+async def _failing(question: Question) -> Answer:
     yield error("This model fails, as it is meant to.")
 
 
-async def _failing_midway(query: QueryRequest) -> Answer:
-    async for event in _word_by_word("These five words come before", WORD_SECONDS):
+async def _failing_midway(question: Question) -> Answer:
+    async for event in paced(words("These five words come before")):
         yield event
     yield error("This model fails midway, as it is meant to.")
 
 
-async def _silent(query: QueryRequest) -> Answer:
+async def _silent(question: Question) -> Answer:
     return
     yield  # What makes this function a generator.
 
 
-async def _no_such_bot(query: QueryRequest) -> Answer:
-    yield error("Bot NoSuchBot does not exist.")
+async def _no_such_bot(question: Question) -> Answer:
+    yield error(f"Bot {NO_SUCH_BOT} does not exist.", status=404)
 
 
-async def _call_of(tool: ToolDefinition, said: str) -> Answer:
-    """A call of one tool, its arguments in two pieces, as OpenAI's chat completions stream it."""
-    properties = tool.function.parameters.properties
-    arguments = json.dumps({name: _argument(kind, said) for name, kind in properties.items()})
-    half = len(arguments) // 2
-    name = {"name": tool.function.name, "arguments": ""}
-    yield _delta({"index": 0, "id": "call_1", "type": "function", "function": name})
-    for piece in (arguments[:half], arguments[half:]):
-        yield _delta({"index": 0, "function": {"arguments": piece}})
-    yield ModelEvent("json", {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+def _call_of(tool: Tool, said: str) -> Answer:
+    return calls_of(
+        [(tool.name, {name: _argument(kind, said) for name, kind in tool.properties.items()})]
+    )
+
+
+async def calls_of(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> Answer:
+    """Calls of tools, each by its name and arguments, as OpenAI's chat completions stream them:
+    the arguments in two pieces."""
+    for index, (name, values) in enumerate(calls):
+        arguments = json.dumps(values)
+        half = len(arguments) // 2
+        function = {"name": name, "arguments": ""}
+        head = {"id": f"call_{next(_call_numbers)}", "type": "function", "function": function}
+        yield _delta({"index": index, **head})
+        for piece in (arguments[:half], arguments[half:]):
+            yield _delta({"index": index, "function": {"arguments": piece}})
+    choice = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+    yield ModelEvent("json", {"choices": [choice]})
 
 
 def _delta(call: Mapping[str, Any]) -> ModelEvent:
@@ -148,7 +161,7 @@ def _argument(schema: object, said: str) -> Any:
     return by_type.get(known.get("type", "string"), said)
 
 
-MODELS: Mapping[str, Callable[[QueryRequest], Answer]] = {
+MODELS: Mapping[str, Callable[[Question], Answer]] = {
     "Echo": _echo,
     "Words": _words,
     "Long": _long,
@@ -156,5 +169,5 @@ MODELS: Mapping[str, Callable[[QueryRequest], Answer]] = {
     "Failing": _failing,
     "FailingMidway": _failing_midway,
     "Silent": _silent,
-    "NoSuchBot": _no_such_bot,
+    NO_SUCH_BOT: _no_such_bot,
 }

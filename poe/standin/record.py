@@ -48,6 +48,7 @@ class Record:
     settings_pushed: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=_REMEMBERED)
     )
+    completions: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     reports: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
 
@@ -59,6 +60,12 @@ class Keys:
     access: Set[str]
     personal: str | None = None
     real: str | None = None
+
+    def hidden(self, text: str) -> str:
+        """`text` without any key that stands in it."""
+        for key in sorted({*self.access, self.personal or "", self.real or ""}, reverse=True):
+            text = text.replace(key, "…") if key else text
+        return text
 
     def may_call(self, key: str) -> bool:
         return key in self.access or key == self.personal

@@ -1,16 +1,21 @@
-"""The forms of the stand-in's answers: streams of events, and Poe's own answers passed on."""
+"""The forms of the stand-in's answers to fastapi_poe's client: streams of events."""
 
 from collections.abc import AsyncIterator
 
-import httpx
 from starlette.responses import Response, StreamingResponse
 
 from poe.client.sse import encode_event
-from poe.standin.models import ModelEvent
+from poe.standin.models import Answer, ModelEvent
 
 
-def streamed(body: AsyncIterator[bytes], status: int = 200) -> Response:
-    return StreamingResponse(body, status, media_type="text/event-stream")
+def streamed(answer: Answer) -> Response:
+    return StreamingResponse(_encoded(answer), media_type="text/event-stream")
+
+
+async def _encoded(answer: Answer) -> AsyncIterator[bytes]:
+    async for event in answer:
+        yield encode_event(event.name, event.data)
+    yield encode_event("done", {})
 
 
 def event_stream(event: ModelEvent, status: int = 200) -> Response:
@@ -21,11 +26,3 @@ def event_stream(event: ModelEvent, status: int = 200) -> Response:
 
 def cost_refusal(status: int, reason: str) -> Response:
     return event_stream(ModelEvent("error", {"message": reason}), status)
-
-
-async def closing(reply: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in reply.aiter_bytes():
-            yield chunk
-    finally:
-        await reply.aclose()

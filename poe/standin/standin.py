@@ -24,6 +24,7 @@ from poe.standin.record import Keys, Record
 from poe.standin.uploads import ATTACHMENTS_URL, AttachmentStore
 
 HOSTS = ("api.poe.com", "www.quora.com")
+ANSWERS = "poe_answers.toml"  # in a bot's folder
 
 _QUERY_SECONDS = 600
 
@@ -41,7 +42,9 @@ class PoeStandIn:
     settings     fetches the bot's own settings, to check which bots it declares; None: unchecked
     more_bots    further bots of the same server: what fetches their settings, by access key
     api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
-    personal_key a key that is accepted as a person's, for direct access to the scripted models
+    personal_key a key that is accepted as a person's: for direct access to bots, and the API in
+                 OpenAI's form
+    answers      a file that tells what bots answer (poe_answers.toml); it may be missing
     on_line      gets one line for each call to a bot, and for each refusal with its fix
 
     Entering raises OSError if `folder` can't be written. A bot's mistakes never raise here: they
@@ -61,6 +64,7 @@ class PoeStandIn:
         more_bots: Mapping[str, FetchSettings] | None = None,
         api_key: str | None = None,
         personal_key: str | None = None,
+        answers: Path | None = None,
         on_line: Callable[[str], object] = print,
     ) -> None:
         self._settings: dict[str, BotSettings] = {}
@@ -68,6 +72,7 @@ class PoeStandIn:
         self.serve({**(more_bots or {}), access_key: settings})
         self._folder = folder
         self._bot_name = bot_name
+        self._answers = answers
         self._say = on_line
         self.record = Record()
         self._stack = AsyncExitStack()
@@ -87,7 +92,10 @@ class PoeStandIn:
         """What a process needs to meet the stand-in where it expects Poe."""
         return {
             "HTTPS_PROXY": self.proxy_url,
-            "SSL_CERT_FILE": str(self.ca_file),
+            "SSL_CERT_FILE": str(self.ca_file),  # httpx, aiohttp, urllib, urllib3
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+            "AWS_CA_BUNDLE": str(self.ca_file),  # botocore
+            "CURL_CA_BUNDLE": str(self.ca_file),
             "NO_PROXY": "127.0.0.1,localhost",
         }
 
@@ -121,15 +129,21 @@ class PoeStandIn:
         await self._stack.aclose()
 
     def _api(self, client: httpx.AsyncClient) -> ASGIApp:
+        from poe.standin.answers import Answers
         from poe.standin.api import PoeApi
 
+        store = AttachmentStore(self._folder / "attachments", ATTACHMENTS_URL)
+        answers = Answers(self._answers, store, self._say) if self._answers else None
+        if answers:
+            answers.refresh()  # a fault is reported now, not at the first call
         return PoeApi(
             keys=self._keys,
             bot_name=self._bot_name,
             settings=self._settings,
-            store=AttachmentStore(self._folder / "attachments", ATTACHMENTS_URL),
+            store=store,
             client=client,
             record=self.record,
+            answers=answers,
             on_line=self._say,
         ).app
 

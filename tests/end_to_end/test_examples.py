@@ -27,7 +27,7 @@ def run(build_with_bot: Callable[[str], Path], runtime_python: Path, tmp_path: P
 def test_every_example_has_a_test_here_and_a_line_in_the_readme() -> None:
     here = Path(__file__).read_text()
     readme = (EXAMPLES.parent / "README.md").read_text()
-    for example in EXAMPLES.glob("*.py"):
+    for example in (*EXAMPLES.glob("*.py"), *(bot.parent for bot in EXAMPLES.glob("*/bot.py"))):
         assert f'"{example.name}"' in here
         assert f"examples/{example.name}" in readme
 
@@ -98,6 +98,26 @@ async def test_own_provider_says_so_when_its_key_is_refused(run: Runner) -> None
         async with run.example("own_provider.py", **variables) as bot:
             turn = await bot.ask("hello")
     assert turn.error == "The model's provider answered with status 401."
+
+
+async def test_openai_library_streams_what_a_model_of_poe_answers(run: Runner) -> None:
+    async with run.folder("openai_library", POE_API_KEY="any") as bot:
+        await bot.ask("hello")
+        turn = await bot.ask("again")
+    assert turn.text == "Hello, I stand in for GPT-4o on your own machine. You said: again"
+    assert len([event for event in turn.events if event.name == "text"]) > 10
+    roles = [message["role"] for message in bot.record.completions[1]["messages"]]
+    assert roles == ["user", "assistant", "user"]
+
+
+async def test_json_answer_reads_what_the_folder_lets_another_bot_answer(run: Runner) -> None:
+    async with run.folder("json_answer") as bot:
+        soup = await bot.ask("I want soup")
+        first = await bot.ask("anything")
+        second = await bot.ask("anything")
+    assert soup.text.splitlines()[0] == "1. Peel the carrots."
+    assert first.text == "1. Begin.\n2. Go on.\n3. Stop.\n"
+    assert second.error == "GPT-4o gave no plan: ask again."
 
 
 async def test_side_by_side_asks_all_at_once_and_shows_each_answer_as_it_comes(run: Runner) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,7 @@ from poe.client.conversation import Refused
 from poe.standin.declared import BadSettings
 from poe.standin.standin import PoeStandIn
 from tests.support.closed import CLOSED
-
-KEY = "k" * 32
-
-
-@asynccontextmanager
-async def stand_in(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> AsyncIterator[PoeStandIn]:
-    """A stand-in that this process meets as a bot would."""
-    options = {"access_key": KEY, "on_line": lambda line: None, **options}
-    async with PoeStandIn(folder=folder, **options) as poe:
-        for name, value in poe.environment.items():
-            monkeypatch.setenv(name, value)
-        yield poe
+from tests.support.stand_in import KEY, stand_in
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from local.aws_lambda.service import FunctionConfig, LocalLambda
 from poe.client.conversation import Conversation
 from poe.client.turn import Turn
 from poe.standin.record import Record
-from poe.standin.standin import PoeStandIn
+from poe.standin.standin import ANSWERS, PoeStandIn
+from tests.support.bot_folder import write_folder
 from tests.support.package import KEY
 
 EXAMPLES = ROOT / "examples"
@@ -38,7 +39,7 @@ class Running:
 class Runner:
     """Runs bots, each as a package of its own."""
 
-    def __init__(self, build: Callable[[str], Path], python: Path, folder: Path) -> None:
+    def __init__(self, build: Callable[..., Path], python: Path, folder: Path) -> None:
         self._build, self._python, self._folder = build, python, folder
 
     def uploaded(self, name: str) -> list[Path]:
@@ -48,22 +49,39 @@ class Runner:
     def example(self, name: str, **variables: str) -> Any:
         return self.source((EXAMPLES / name).read_text(), variables)
 
+    def folder(self, name: str, **variables: str) -> Any:
+        """An example of several files. POE_API_KEY is a person's key for the stand-in, too."""
+        files = {file.name: file.read_text() for file in (EXAMPLES / name).iterdir()}
+        return self.source(files.pop("bot.py"), variables, files)
+
     @asynccontextmanager
     async def source(
-        self, source: str, variables: Mapping[str, str] | None = None
+        self,
+        source: str,
+        variables: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Running]:
         said: list[str] = []
+        answers = write_folder(self._folder, files or {}) / ANSWERS
 
         async def settings() -> dict[str, Any]:
             return await conversation.settings()
 
         async with PoeStandIn(
-            access_key=KEY, settings=settings, folder=self._folder, on_line=said.append
+            access_key=KEY,
+            personal_key=(variables or {}).get("POE_API_KEY"),
+            settings=settings,
+            answers=answers,
+            folder=self._folder,
+            on_line=said.append,
         ) as poe:
             environment = {"POE_ACCESS_KEY": KEY, **poe.environment, **(variables or {})}
-            config = FunctionConfig(self._build(source), self._python, environment=environment)
+            config = FunctionConfig(
+                self._build(source, files), self._python, environment=environment
+            )
             async with (
                 LocalLambda(config, on_line=said.append) as function,
                 Conversation(function.url, KEY) as conversation,
             ):
+                await function.warm()  # as `make run` does
                 yield Running(conversation, poe.record, said)

@@ -1,0 +1,255 @@
+"""What the stand-in's bots answer by a file in the bot's folder, to both forms of a call."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import fastapi_poe as fp
+import httpx
+import openai
+import pytest
+from fastapi_poe.client import BotError, BotErrorNoRetry
+
+from infra.package.shipped import shipped
+from poe.standin.standin import PoeStandIn
+from tests.support.stand_in import KEY, PERSONS_KEY, stand_in
+
+pytestmark = pytest.mark.anyio
+
+
+class Told:
+    """A stand-in with a file of answers that a test writes and changes."""
+
+    def __init__(self, file: Path, lines: list[str]) -> None:
+        self.file = file
+        self.lines = lines
+
+    async def parts(self, bot: str, said: str = "Hello", **more: Any) -> list[fp.PartialResponse]:
+        message = fp.ProtocolMessage(role="user", content=said)
+        ids = dict.fromkeys(("user_id", "conversation_id", "message_id"), "")
+        query = fp.QueryRequest(query=[message], version="1.2", type="query", **ids)
+        more |= {"num_tries": 1, "on_error": lambda error, said: None}
+        return [part async for part in fp.stream_request(query, bot, PERSONS_KEY, **more)]
+
+    async def text(self, bot: str, said: str = "Hello") -> str:
+        return "".join(part.text for part in await self.parts(bot, said))
+
+    async def completion(self, bot: str, said: str = "Hello") -> openai.types.chat.ChatCompletion:
+        async with openai.AsyncOpenAI(
+            api_key=PERSONS_KEY, base_url="https://api.poe.com/v1", max_retries=0
+        ) as client:
+            return await client.chat.completions.create(
+                model=bot, messages=[{"role": "user", "content": said}]
+            )
+
+    async def content(self, bot: str, said: str = "Hello") -> str | None:
+        return (await self.completion(bot, said)).choices[0].message.content
+
+
+@pytest.fixture(scope="module")
+async def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[PoeStandIn, Told]]:
+    folder = tmp_path_factory.mktemp("bot")
+    told = Told(folder / "poe_answers.toml", [])
+    async with PoeStandIn(
+        access_key=KEY,
+        personal_key=PERSONS_KEY,
+        folder=folder / "poe",
+        answers=told.file,
+        on_line=told.lines.append,
+    ) as poe:
+        yield poe, told
+
+
+@pytest.fixture
+def told(shared: tuple[PoeStandIn, Told], monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """Without a file yet."""
+    poe, told = shared
+    for name, value in poe.environment.items():
+        monkeypatch.setenv(name, value)
+    told.lines.clear()
+    yield told
+    if told.file.is_dir():
+        told.file.rmdir()
+    told.file.unlink(missing_ok=True)
+
+
+async def test_a_bot_answers_in_json_to_both_forms_of_a_call(told: Told) -> None:
+    told.file.write_text('[[answer]]\nbot = "GPT-4"\njson = {steps = ["buy", "é"], cost = 1.5}')
+    for answer in (await told.text("GPT-4"), await told.content("GPT-4")):
+        assert json.loads(answer or "") == {"steps": ["buy", "é"], "cost": 1.5}
+    assert "You said" in await told.text("GPT-3.5-Turbo")
+    assert told.lines[0] == "poe: GPT-4 is called; poe_answers.toml answers"
+    assert told.lines[-1] == "poe: GPT-3.5-Turbo is called; its stand-in answers"
+
+
+async def test_a_text_arrives_exactly_as_it_stands_there(told: Told) -> None:
+    code = "Here:\n\n```python\n  print('x')\n```\n\n"
+    told.file.write_text(f'[[answer]]\ntext = """{code}"""\npause = 0')
+    assert await told.text("Any") == code
+    assert await told.content("Any") == code
+    told.file.write_text('[[answer]]\ntext = ["one piece", " and another"]')
+    assert [part.text for part in await told.parts("Any")] == ["one piece", " and another"]
+    told.file.write_text('[[answer]]\ntext = ""')
+    assert await told.text("Any") == ""
+
+
+async def test_the_first_block_that_fits_the_message_answers(told: Told) -> None:
+    told.file.write_text(
+        '[[answer]]\nbot = "A"\nwhen = "(?i)plan\\\\b"\ntext = "a plan"\n'
+        '[[answer]]\nbot = "A"\ntext = "anything"\n'
+        '[[answer]]\nwhen = "plan"\ntext = "for everyone"\n'
+    )
+    said = [await told.text(*call) for call in (("A", "My PLAN?"), ("A", "planet"), ("B", "plan"))]
+    assert said == ["a plan", "anything", "for everyone"]
+    assert "You said: no" in await told.text("B", "no")
+
+
+async def test_blocks_for_the_same_calls_take_turns(told: Told) -> None:
+    told.file.write_text(
+        '[[answer]]\nbot = "A"\nerror = "Busy."\n[[answer]]\nbot = "A"\ntext = "second"\n'
+    )
+    for _ in range(2):
+        with pytest.raises(BotError, match="Busy"):
+            await told.parts("A")
+        assert await told.text("A") == "second"
+
+
+async def test_errors_say_whether_to_retry_and_have_their_status(told: Told) -> None:
+    told.file.write_text(
+        '[[answer]]\nbot = "A"\nerror = "Busy."\nstatus = 429\n'
+        '[[answer]]\nbot = "B"\ntext = "Half"\nerror = "Never."\nallow_retry = false\n'
+    )
+    with pytest.raises(BotError) as caught:
+        await told.parts("A")
+    assert not isinstance(caught.value, BotErrorNoRetry)
+    with pytest.raises(BotErrorNoRetry, match="Never"):
+        await told.parts("B")
+    with pytest.raises(openai.RateLimitError, match="Busy"):
+        await told.completion("A")
+    with pytest.raises(openai.InternalServerError, match="Never"):
+        await told.completion("B")
+
+
+async def test_a_slow_answer_waits_before_its_start_and_between_pieces(told: Told) -> None:
+    told.file.write_text('[[answer]]\ntext = ["a", "b"]\nafter = 0.2\npause = 0.3')
+    began = time.monotonic()
+    assert await told.text("Any") == "ab"
+    assert time.monotonic() - began > 0.5
+
+
+async def test_tools_are_called_as_told_and_their_results_answered(told: Told) -> None:
+    told.file.write_text(
+        '[[answer]]\ntool_calls = [{name = "roll", arguments = {sides = 20}}, {name = "stop"}]'
+    )
+    completion = await told.completion("Any")
+    calls = completion.choices[0].message.tool_calls or []
+    assert [(c.function.name, c.function.arguments) for c in calls if c.type == "function"] == [
+        ("roll", '{"sides": 20}'),
+        ("stop", "{}"),
+    ]
+
+    def roll(sides: int) -> str:
+        return f"{sides - 1} of {sides}"
+
+    def stop() -> str:
+        return "stopped"
+
+    tools = [
+        fp.ToolDefinition(
+            type="function",
+            function={
+                "name": name,
+                "description": "",
+                "parameters": {"type": "object", "properties": {}},
+            },
+        )
+        for name in ("roll", "stop")
+    ]
+    parts = await told.parts("Any", tools=tools, tool_executables=[roll, stop])
+    said = "".join(part.text for part in parts)
+    assert "roll gave 19 of 20 and stop gave stopped" in said.replace('"', "")
+
+
+async def test_files_of_the_folder_are_attached(told: Told) -> None:
+    (told.file.parent / "pie.png").write_bytes(b"\x89PNG")
+    told.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["pie.png"]')
+    [attached] = [part.attachment for part in await told.parts("Any") if part.attachment]
+    assert (attached.name, attached.content_type) == ("pie.png", "image/png")
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(attached.url)).content == b"\x89PNG"
+    assert "(https://www.quora.com/poe_api/attachments/" in (await told.content("Any") or "")
+
+
+async def test_a_change_counts_from_the_next_call_on(told: Told) -> None:
+    assert "You said" in await told.text("Any")
+    told.file.write_text('[[answer]]\ntext = "first"')
+    assert await told.text("Any") == "first"
+    told.file.write_text('[[answer]]\ntext = "another"')
+    assert await told.text("Any") == "another"
+    told.file.unlink()
+    assert "You said" in await told.text("Any")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"[[answer]]\ntext = ", "isn't TOML: Invalid value (at end of document)"),
+        (b"[[answer]\n", "isn't TOML: Expected ']]' at the end of an array declaration (at line 1"),
+        (b"\xff\xfe", "isn't UTF-8: save it as UTF-8"),
+        (b"x = " + b"[" * 5000, "can't be used (RecursionError)"),
+        (b"[[answers]]\ntext = 'x'", "answers: Extra inputs are not permitted"),
+        (b"[answer]\ntext = 'x'", "Input should be a valid list"),
+        (b"[[answer]]\ntext = 'x'\n[[answer]]\ntxt = 'x'", "answer 2: txt: Extra inputs"),
+        (b"[[answer]]\ntext = 7", "answer 1: text: str: Input should be a valid string"),
+        (b"[[answer]]\ntext = 'x'\njson = 1", "answer 1: give either text or json"),
+        (b"[[answer]]\nbot = 'A'", "answer 1: there is no text, json, tool_calls, files or error"),
+        (b"[[answer]]\ntext = 'x'\nwhen = '('", "answer 1: when: Input should be a valid regular"),
+        (b"[[answer]]\ntext = 'x'\nafter = -1", "answer 1: after: Input should be greater than"),
+        (b"[[answer]]\nerror = 'x'\nstatus = 200", "answer 1: status: Input should be greater"),
+        (b"[[answer]]\nfiles = ['none.png']", "answer 1: there is no file none.png in its folder"),
+    ],
+)
+async def test_a_fault_is_one_line_and_the_usual_answers_go_on(
+    told: Told, content: bytes, fault: str
+) -> None:
+    told.file.write_bytes(content)
+    for _ in range(2):
+        assert "You said" in await told.text("Any")
+    [line] = [line for line in told.lines if "poe_answers.toml" in line]
+    assert line.startswith(f"poe: {told.file}")
+    assert fault in line
+    assert "\n" not in line
+
+
+async def test_a_folder_in_its_place_is_named(told: Told) -> None:
+    told.file.mkdir()
+    assert "You said" in await told.text("Any")
+    assert "poe_answers.toml can't be read: Is a directory" in told.lines[0]
+
+
+async def test_a_fault_is_reported_before_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "poe_answers.toml").write_text("[[")
+    lines: list[str] = []
+    options = {"answers": tmp_path / "poe_answers.toml", "on_line": lines.append}
+    async with stand_in(tmp_path / "poe", monkeypatch, **options) as poe:
+        poe.prepare()
+    assert "isn't TOML" in lines[0]
+
+
+async def test_bots_that_the_file_names_are_listed(told: Told) -> None:
+    told.file.write_text('[[answer]]\nbot = "My-Own"\ntext = "x"')
+    async with httpx.AsyncClient() as http:
+        models = (await http.get("https://api.poe.com/v1/models")).json()["data"]
+    assert models[0]["id"] == "My-Own"
+
+
+def test_the_file_does_not_ship(tmp_path: Path) -> None:
+    for name in ("bot.py", "poe_answers.toml"):
+        (tmp_path / name).write_text("")
+    assert [*shipped(tmp_path).files] == ["bot.py"]
