@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from poe.standin.proxy import ForwardProxy
+from tests.support.closed import CLOSED
 from tests.support.stand_in import KEY, PERSONS_KEY, stand_in
 
 pytestmark = pytest.mark.anyio
@@ -175,7 +176,7 @@ async def test_a_client_that_leaves_ends_the_call_to_poe(poe: Poe) -> None:
 async def test_an_unreachable_poe_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{CLOSED}")
     lines: list[str] = []
     keys = {"api_key": REAL, "personal_key": PERSONS_KEY, "on_line": lines.append}
     async with stand_in(tmp_path, monkeypatch, **keys), httpx.AsyncClient() as http:
