@@ -110,15 +110,31 @@ def test_every_locked_list_is_audited() -> None:
 def test_newer_versions_are_looked_for_of_everything_that_is_pinned() -> None:
     updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
     assert {each["package-ecosystem"] for each in updates} == {"pip", "npm", "github-actions"}
-    (pip,) = (each["directories"] for each in updates if "directories" in each)
-    assert all(any(ROOT.glob(f"{folder.strip('/') or '.'}/requirements*.in")) for folder in pip)
+    inputs = {"pip": "requirements*.in", "npm": "package-lock.json"}
+    for each in updates:
+        for folder in each.get("directories", ()):
+            pattern = f"{folder.strip('/') or '.'}/{inputs[each['package-ecosystem']]}"
+            assert any(ROOT.glob(pattern)), pattern
 
 
-def test_the_deployment_starts_by_hand_alone_and_only_where_it_was_switched_on() -> None:
+def test_every_npm_package_is_locked_with_its_hash_and_of_no_registry() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*package.json"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "package.json" in tracked
+    for name in tracked:
+        packages = json.loads((ROOT / name).with_name("package-lock.json").read_text())["packages"]
+        packages.pop("")
+        assert packages
+        assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+        assert not any("resolved" in each for each in packages.values())
+
+
+def test_the_deployment_starts_by_hand_alone_on_main_and_only_where_it_was_switched_on() -> None:
     deploy = workflow("deploy.yml")
     (job,) = deploy["jobs"].values()
     assert set(deploy["on"]) == {"workflow_dispatch"}
-    assert job["if"] == "vars.AWS_DEPLOY_ROLE != ''"
+    assert job["if"] == "vars.AWS_DEPLOY_ROLE != '' && github.ref == 'refs/heads/main'"
     assert deploy["permissions"] == {}
     assert job["permissions"] == {"contents": "read", "id-token": "write"}
     used = set(re.findall(r"vars\.(\w+)", (FOLDER / "deploy.yml").read_text()))
