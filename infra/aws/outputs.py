@@ -43,7 +43,7 @@ def function_name(stack: str) -> str | None:
         try:
             found = client("cloudformation").list_stack_resources(StackName=stack)
         except ClientError as error:
-            if "does not exist" not in str(error):
+            if not _says_missing(error):
                 raise
             return None
     for each in found["StackResourceSummaries"]:
@@ -57,12 +57,18 @@ def _describe(stack: str) -> dict:  # type: ignore[type-arg]  # boto3's
     try:
         stacks = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        if "does not exist" not in str(error):
+        if not _says_missing(error):
             raise
         raise AwsError(_missing(stack, cloudformation.meta.region_name)) from None
     if not stacks:
         raise AwsError(_missing(stack, cloudformation.meta.region_name))
     return stacks[0]  # type: ignore[no-any-return]
+
+
+def _says_missing(error: ClientError) -> bool:
+    """Whether there is no such stack: CloudFormation has no error code of its own for that."""
+    refusal = error.response["Error"]
+    return refusal["Code"] == "ValidationError" and "does not exist" in refusal["Message"]
 
 
 def _missing(stack: str, region: str) -> str:

@@ -1,5 +1,6 @@
 """What `make deploy` looks at, says and refuses, short of a deployment."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from infra.toolchain import cdk, node
 from infra.toolchain.cdk import CdkError
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
+from tests.support.aws import aws as cloud
+from tests.support.bot_folder import remove_output, write_folder
 
 pytestmark = pytest.mark.node
 
@@ -109,6 +112,28 @@ def test_a_registered_bot_with_a_broken_promise_is_not_called_unregistered(
     monkeypatch.setattr(register, "register", lambda bot, stack: False)
     deploy.register_at_the_end(Options(bot_name="MyBot"))
     assert "not registered" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["command line", "cdk.json", "nowhere"])
+def test_a_bots_name_in_the_context_registers_it_after_the_deployment(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered: list[tuple[str, str]] = []
+    monkeypatch.setattr(register, "register", lambda *asked: registered.append(asked))
+    monkeypatch.setattr(node, "cdk_command", lambda: ["true"])
+    monkeypatch.setattr(deploy, "current_account", lambda: OLD_ACCOUNT)
+    context = {"context": {"bot_name": "MyBot"}} if place == "cdk.json" else {}
+    folder = write_folder(tmp_path / "bot", {"bot.py": "", "cdk.json": json.dumps(context)})
+    given = ["-c", "bot_name=MyBot"] if place == "command line" else []
+    with cloud() as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        stack = aws.stack()
+        deploy.main(["--bot-dir", str(folder), "--stack", stack.name, *given])
+    remove_output(folder)
+    assert registered == ([] if place == "nowhere" else [("MyBot", stack.name)])
+    name = "<its name on Poe>" if place == "nowhere" else "MyBot"
+    assert f"make register BOT={name}" in capsys.readouterr().out
 
 
 Put = Callable[[list[str], int], None]

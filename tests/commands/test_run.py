@@ -19,6 +19,7 @@ from commands.run import main
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD, ROOT
+from local.aws_lambda.cgroups import Cgroups
 from local.changes import Changes
 from poe.client import access
 from poe.client.access import kept_key_file
@@ -247,6 +248,33 @@ def test_a_bot_file_that_is_not_there_gives_one_clear_line(tmp_path):
 def test_a_memory_that_lambda_does_not_have_gives_one_clear_line(capsys):
     assert run_command(main, ["--memory", "64"]) == 1
     assert capsys.readouterr().err == "error: MEMORY=64 is invalid: use 128 to 10240 MB\n"
+
+
+@pytest.mark.parametrize(("given", "limited"), [(("--memory", "300"), True), ((), False)])
+def test_a_memory_size_brings_its_share_of_the_cpu(tmp_path, given, limited):
+    run = Run(
+        free_port(),
+        write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = ''"}),
+        *given,
+    )
+    try:
+        run.wait_for("Press Ctrl-C to stop everything.")
+        probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 300, ["cpu"])
+        if probe.cpu is None:
+            said = "can't write cgroups, so the function has the whole CPU"
+            assert (said in run.output) is limited
+            return
+        probe.remove()
+        quotas = [
+            limit.read_text().split()[0]
+            for group in probe.cpu.parent.glob(f"local-lambda-{run.process.pid}-*")
+            for limit in (group / "cpu.cfs_quota_us", group / "cpu.max")
+            if limit.exists()
+        ]
+        share = "3391"  # of 20,000: 300 / 1769
+        assert quotas == [share] if limited else share not in quotas
+    finally:
+        run.end()
 
 
 def test_two_folders_have_keys_of_their_own_and_never_each_others(tmp_path, monkeypatch):

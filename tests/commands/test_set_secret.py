@@ -158,6 +158,15 @@ def test_a_secret_that_is_no_json_is_left_alone_unless_it_is_to_start_from_scrat
     assert (done.returncode, deployed.members) == (0, {"POE_ACCESS_KEY": NEW_KEY})
 
 
+def test_a_sound_secret_keeps_its_members_even_if_it_may_start_from_scratch(
+    make: Command, cloud: Aws
+) -> None:
+    deployed = cloud.stack(text=f'{{"OTHER": "é", "POE_ACCESS_KEY": "{KEY}"}}')
+    done = make(deployed, "set-key", "--reset", said=NEW_KEY)
+    assert done.returncode == 0
+    assert deployed.members == {"OTHER": "é", "POE_ACCESS_KEY": NEW_KEY}
+
+
 def test_members_that_keep_the_function_from_starting_are_named(make: Command, cloud: Aws) -> None:
     deployed = cloud.stack(text='{"PATH": "/bin", "NUMBER": 1}')
     done = make(deployed, "set-secret", "--name", "GOOD", said="x")

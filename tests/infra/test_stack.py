@@ -209,6 +209,34 @@ def test_outputs_have_the_names_that_the_commands_read(plain: Synthesized) -> No
     }
 
 
+def test_each_alarm_rings_after_one_period_in_which_its_metric_reaches_its_threshold(
+    full: Synthesized,
+) -> None:
+    alarms = full.all("AWS::CloudWatch::Alarm")
+    function = [{"Name": "FunctionName", "Value": {"Ref": full.id_of("AWS::Lambda::Function")}}]
+    for alarm in alarms:
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert alarm["EvaluationPeriods"] == 1
+        assert alarm.get("DatapointsToAlarm", 1) == 1
+        assert alarm["Dimensions"] == function
+    assert sorted(
+        (
+            alarm["Namespace"],
+            alarm["MetricName"],
+            alarm.get("Statistic", alarm.get("ExtendedStatistic")),
+            alarm["Period"],
+            alarm["Threshold"],
+        )
+        for alarm in alarms
+    ) == [
+        ("AWS/Lambda", "Duration", "p99", 300, 553_500),  # ms, of the timeout's 615 s
+        ("AWS/Lambda", "Errors", "Sum", 300, 1),
+        ("AWS/Lambda", "Throttles", "Sum", 300, 1),
+        ("AWS/Lambda", "UrlRequestCount", "Sum", 60, 600),
+        ("PoeBot", "BotErrors", "Sum", 300, 5),
+    ]
+
+
 def test_alarms_reach_the_address_and_cloudwatch_may_publish(full: Synthesized) -> None:
     topic = {"Ref": full.id_of("AWS::SNS::Topic")}
     subscription = full.only("AWS::SNS::Subscription")
@@ -216,14 +244,6 @@ def test_alarms_reach_the_address_and_cloudwatch_may_publish(full: Synthesized) 
     alarms = full.all("AWS::CloudWatch::Alarm")
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
     assert all(alarm["TreatMissingData"] == "notBreaching" for alarm in alarms)
-    watched = {(alarm["Namespace"], alarm["MetricName"]): alarm["Threshold"] for alarm in alarms}
-    assert watched == {
-        ("AWS/Lambda", "Errors"): 1,
-        ("AWS/Lambda", "Throttles"): 1,
-        ("PoeBot", "BotErrors"): 5,
-        ("AWS/Lambda", "Duration"): 553_500,  # ms, of the timeout's 615 s
-        ("AWS/Lambda", "UrlRequestCount"): 600,
-    }
     publish = [
         each
         for each in full.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]

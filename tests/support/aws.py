@@ -1,7 +1,7 @@
 """A deployed stack as the operator's commands see it, over real HTTP, and those as processes.
 
 Secrets Manager and CloudWatch Logs are moto's. Its CloudFormation knows none of the stack's
-resources, so that the one call to it, DescribeStacks, is answered here.
+resources, so that the calls to it, DescribeStacks and ListStackResources, are answered here.
 """
 
 import http.server
@@ -114,12 +114,16 @@ def aws() -> Iterator[Aws]:
 
 
 def _describe_stacks(stacks: Mapping[str, Mapping[str, str]], body: str) -> Answer:
-    """API reference of CloudFormation, DescribeStacks; its errors are in the query protocol's."""
-    [name] = parse_qs(body)["StackName"]
+    """API reference of CloudFormation, DescribeStacks and ListStackResources; their errors are in
+    the query protocol's."""
+    query = parse_qs(body)
+    [name] = query["StackName"]
     if name not in stacks:
         message = f"Stack with id {name} does not exist"
         error = f"<Error><Code>ValidationError</Code><Message>{message}</Message></Error>"
         return 400, f'<ErrorResponse xmlns="{NAMESPACE}">{error}</ErrorResponse>'
+    if query["Action"] == ["ListStackResources"]:
+        return 200, _result("ListStackResources", "<StackResourceSummaries/>")
     outputs = "".join(
         f"<member><OutputKey>{key}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
         for key, value in stacks[name].items()
@@ -129,10 +133,12 @@ def _describe_stacks(stacks: Mapping[str, Mapping[str, str]], body: str) -> Answ
         "<CreationTime>2026-01-01T00:00:00Z</CreationTime>"
         f"<Outputs>{outputs}</Outputs>"
     )
-    result = (
-        f"<DescribeStacksResult><Stacks><member>{stack}</member></Stacks></DescribeStacksResult>"
-    )
-    return 200, f'<DescribeStacksResponse xmlns="{NAMESPACE}">{result}</DescribeStacksResponse>'
+    return 200, _result("DescribeStacks", f"<Stacks><member>{stack}</member></Stacks>")
+
+
+def _result(action: str, result: str) -> str:
+    result = f"<{action}Result>{result}</{action}Result>"
+    return f'<{action}Response xmlns="{NAMESPACE}">{result}</{action}Response>'
 
 
 @contextmanager

@@ -1,0 +1,51 @@
+"""A deployed stack as CloudFormation describes it, and what it refuses."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.aws.client import AwsError
+from infra.aws.outputs import function_name, outputs
+from tests.support.aws import NAMESPACE, Answer, answering
+
+
+def refusal(status: int, code: str, message: str) -> Answer:
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    return status, f'<ErrorResponse xmlns="{NAMESPACE}">{error}</ErrorResponse>'
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As AWS words it for a role that is gone."""
+    message = "User is not authorized to perform this: the role does not exist"
+    with answering(lambda _: refusal(403, "AccessDenied", message)) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", endpoint)
+        yield
+
+
+@pytest.fixture
+def without_a_stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    message = "Stack with id Mine does not exist"
+    with answering(lambda _: refusal(400, "ValidationError", message)) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", endpoint)
+        yield
+
+
+def test_a_missing_permission_is_not_taken_for_a_missing_stack(denied: None) -> None:
+    with pytest.raises(AwsError, match="^these AWS credentials may not call DescribeStacks: ask "):
+        outputs("Mine")
+    with pytest.raises(AwsError, match="^these AWS credentials may not call ListStackResources: "):
+        function_name("Mine")
+
+
+def test_a_missing_stack_says_what_to_do(without_a_stack: None) -> None:
+    with pytest.raises(AwsError, match="^there is no stack Mine in eu-west-1: run `make deploy`"):
+        outputs("Mine")
+    assert function_name("Mine") is None
