@@ -67,7 +67,7 @@ def set_up() -> None:
     if find() is None:
         print(f"Installing Node (this machine has no version {OLDEST} or newer)", file=sys.stderr)
         install = [find_uv(), "pip", "install", "--quiet", "--python", sys.executable]
-        hashed = ["--require-hashes", "--requirements", str(REQUIREMENTS)]
+        hashed = ["--require-hashes", "--only-binary", ":all:", "-r", str(REQUIREMENTS)]
         _run([*install, *hashed], environment_for_tools())
     if _installed_cdk() != _pinned_cdk():
         print(f"Installing the CDK's command line {_pinned_cdk()}", file=sys.stderr)

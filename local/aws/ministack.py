@@ -126,7 +126,7 @@ def installed() -> Path:
         with made_aside(folder, replace=False) as aside:
             _run([find_uv(), "venv", "--quiet", "--allow-existing", str(aside)])
             python = ["--python", str(aside / "bin" / "python")]
-            hashed = ["--require-hashes", "--requirements", str(REQUIREMENTS)]
+            hashed = ["--require-hashes", "--only-binary", ":all:", "-r", str(REQUIREMENTS)]
             _run([find_uv(), "pip", "install", "--quiet", *python, *hashed])
     return folder / "bin" / "python"
 
