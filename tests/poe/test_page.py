@@ -18,6 +18,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from poe.client.served_bot import ServedBot
 from poe.page.guard import NO_TOKEN
 from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
@@ -405,6 +406,16 @@ def test_a_bot_that_is_not_there_is_told(browser, tmp_path):
         expect(page.locator(".answer .problem")).to_contain_text(
             f"nothing answers at http://{CLOSED}/"
         )
+        page.close()
+
+
+def test_a_page_that_is_loaded_before_its_bot_runs_waits_for_it(browser, bot, tmp_path):
+    with served(fp.make_app(bot)) as bot_url, served_page(folder=tmp_path) as chat:
+        page = browser.new_page()
+        page.goto(chat.address)
+        expect(page.locator(".introduction")).to_have_text("The bot is starting.")
+        chat.serve([ServedBot(bot_url, KEY)])
+        expect(page.locator(".introduction")).to_have_text(INTRODUCTION)
         page.close()
 
 

@@ -136,6 +136,14 @@ def test_every_answer_tells_the_browser_to_keep_others_out(stranger, page, path,
     assert headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(("dest", "status"), [("document", 200), ("iframe", 403), ("embed", 403)])
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+def test_another_site_may_lead_to_the_page_and_not_contain_it(stranger, page, site, dest, status):
+    stranger.get(page.address)
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": dest}
+    assert stranger.get("/", headers=headers).status_code == status
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

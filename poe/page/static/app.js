@@ -10,6 +10,7 @@ const GONE =
   "The chat page’s server doesn’t answer. Start it with `make run`, then start a new chat.";
 const WELCOME =
   "Write a message. The bot’s answer appears here as it arrives, with a timeline of its events.";
+const STARTING = "The bot is starting.";
 const NO_ATTACHMENTS = "The bot’s settings don’t allow attachments";
 
 const controls = new Controls($("controls"));
@@ -67,6 +68,11 @@ async function loadBots() {
     bots = await (await ask("bots")).json();
   } catch (problem) {
     introduce("", problem.message);
+    return;
+  }
+  if (bots.length === 0) {
+    introduce(STARTING);
+    setTimeout(loadBots, 500);
     return;
   }
   $("where").textContent = new URL(bots[0].url).host;
