@@ -3,12 +3,18 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
+import trustme
 
+from poe.asgi_server import listener
+from poe.asgi_server import served as served_here
 from poe.page import files
 from poe.page.files import File, Files, NotAllowed, NotFetched, TooLarge, is_public
 from poe.page.named import image_urls, same
@@ -130,6 +136,27 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
     assert await fetcher()(f"http://a.example:{port}/a") == File(b"png", "image/png")
     assert checked == ["127.0.0.1"]
     assert site.hosts == [f"a.example:{port}"]
+
+
+async def test_tls_proves_the_name_though_the_address_is_what_is_dialled(
+    site: Site,
+    names: dict[str, list[list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(files, "is_public", lambda address: True)
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "ca.pem"))
+    authority.issue_cert("a.example").configure_cert(tls)
+    site.replies["/"] = (200, {}, b"x")
+    names.update({"a.example": [["127.0.0.1"]], "b.example": [["127.0.0.1"]]})
+    sockets = listener(0)
+    port = sockets.getsockname()[1]
+    async with served_here(site, sockets, tls):
+        assert (await fetcher()(f"https://a.example:{port}/")).content == b"x"
+        with pytest.raises(NotFetched, match="ConnectError"):
+            await fetcher()(f"https://b.example:{port}/")
 
 
 async def test_an_address_that_doesnt_answer_gives_way_to_the_next(
