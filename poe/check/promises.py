@@ -5,6 +5,7 @@ Promises follow Poe's protocol specification, version 1.2
 ones use what earlier ones learned.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from poe.check.finding import Finding, Verdict, duration, failed, passed, unprov
 from poe.check.probe import Probe, QueryResult, Reply, another_key
 from poe.check.streaming import Arrivals, lateness, streams
 from poe.client.conversation import LOOPBACK, Conversation, identifier, one_line
-from poe.client.turn import POE_LIMITS
+from poe.client.turn import POE_LIMITS, Turn
 from poe.standin.declared import describe
 
 Proof = Callable[[Probe], Awaitable[Finding]]
@@ -109,6 +110,30 @@ def _in_time(result: QueryResult) -> Finding:
     return passed(figure) if turn.events[0].seconds <= FIRST_RESPONSE else unproved(figure)
 
 
+async def answers(probe: Probe) -> Finding:
+    """An answer is more than an error."""
+    both = (probe.first.turn, probe.warm.turn)
+    turns = [turn for turn in both if turn and turn.events]
+    if not turns:
+        return NO_ANSWER
+    error = turns[-1].error
+    if error is None:
+        return passed(f"{len(turns[-1].text):,} characters")
+    if any(turn.error is None for turn in turns):
+        return unproved(f"one of {len(turns)} answers is an error: {one_line(error)}")
+    if NOT_DECLARED not in error and _calls_failed(probe, turns[-1]):
+        return unproved(f"only an error, from this check: {one_line(error)}")
+    return failed(f"each answer is an error: {one_line(error)}")
+
+
+def _calls_failed(probe: Probe, turn: Turn) -> bool:
+    """Whether an error can be Poe's refusal of a call to another bot: it has never seen the check's
+    messages. An exception of another kind is the bot's own."""
+    raw = [(event.fields or {}).get("raw_response") for event in turn.events]
+    own = any(each and not re.match(r"BotError|InvalidBotSettings", str(each)) for each in raw)
+    return bool(probe.settings.get("server_bot_dependencies")) and not own
+
+
 async def query_streams(probe: Probe) -> Finding:
     """Text is sent as it is written. An answer that looks buffered is asked for again: a hiccup of
     the network looks the same."""
@@ -120,7 +145,14 @@ async def query_streams(probe: Probe) -> Finding:
 
 
 async def events_are_not_late(probe: Probe) -> Finding:
-    return _from_arrivals(probe, lateness)
+    """No event is held on the way. An answer that looks so is asked for again, as above."""
+    finding = _from_arrivals(probe, lateness)
+    if finding.verdict is not Verdict.FAIL:
+        return finding
+    probe.warm = await probe.ask()
+    if (again := _from_arrivals(probe, lateness)).verdict is Verdict.FAIL:
+        return again
+    return unproved(f"{finding.figure}; not when asked again: {again.figure}")
 
 
 def _from_arrivals(probe: Probe, judge: Callable[[Arrivals], Finding]) -> Finding:
@@ -187,10 +219,9 @@ async def reports_are_accepted(probe: Probe) -> Finding:
         "reaction": await probe.tell(lambda bot: bot.report_reaction(message, "heart")),
         "error": await probe.tell(lambda bot: bot.report_error("a report of `make check`", {})),
     }
-    # 501 is the protocol's reply to a type that a bot doesn't support.
-    taken = (httpx.codes.OK, httpx.codes.NOT_IMPLEMENTED)
     figure = ", ".join(f"{name} {reply.status or reply.words}" for name, reply in replies.items())
-    return _judge(all(reply.status in taken for reply in replies.values()), figure)
+    taken = all(reply.status == httpx.codes.OK for reply in replies.values())
+    return _judge(taken, figure, ": each has to be 200")
 
 
 def _judge(kept: bool, figure: str, otherwise: str = "") -> Finding:
@@ -205,6 +236,7 @@ PROMISES = (
     Promise("wrong key refused", wrong_key),
     Promise("settings valid", settings),
     Promise("warm answer in 5 s", warm_answer),
+    Promise("answers not errors", answers),
     Promise("query streams", query_streams),
     Promise("no event late", events_are_not_late),
     Promise("done last", done_is_last),

@@ -5,7 +5,10 @@ as close as the network allows. An answer whose last event came well after its f
 have been buffered. The reverse proves less: a quick answer comes together, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 from poe.check.finding import Finding, Verdict, duration, failed, passed, unproved
 from poe.client.turn import DONE, PING, Turn
@@ -23,6 +26,12 @@ MADE_OF = 3
 BURST = 0.005  # seconds
 # No user sees that an event waited for so long.
 UNSEEN = 0.25  # seconds
+
+# What is made at an even pace and then comes in one go was held on the way, if as many events come
+# as are made at that pace in the pause; a bot that thought has made none of them meanwhile.
+HELD = 1.0  # seconds of a pause, at least
+HELD_EVENTS = 5  # at least, in one go
+PACED_EVENTS = 5  # at least, each alone, to know the pace
 
 LONGER = "add TEXT='Tell a long story' to the command for a longer answer"
 
@@ -111,12 +120,41 @@ def lateness(arrivals: Arrivals) -> Finding:
     together = f"{sum(len(group) for group in groups if len(group) > 1)} of {len(parts)} events"
     if streams(arrivals).verdict is Verdict.FAIL:
         return failed(f"{together} arrived in a burst, up to {duration(arrivals.made_for)} late")
+    if caught_up := _caught_up(groups):
+        return failed(
+            f"{together} arrived in a burst, after {duration(caught_up)} without any and as many as"
+            " are made in that time: something on the way held them back"
+        )
     if max(held) <= UNSEEN:
         return passed(f"{together} arrived in a burst, {duration(max(held))} late at most")
     return unproved(
         f"{together} arrived in a burst, after up to {duration(max(held))} without any: the bot "
         "sent them so, or something on the way held them back"
     )
+
+
+def _caught_up(groups: Sequence[Sequence[float]]) -> float:
+    """The longest pause whose burst catches up with the pace of the events that came alone, in
+    seconds; 0 without one."""
+    steps = [(after[0] - before[-1], len(after)) for before, after in pairwise(groups)]
+    alone = [pause for pause, count in steps if count == 1]
+    if len(alone) < PACED_EVENTS:
+        return 0.0
+    pace = median(alone)
+    if sum(_near(pause, pace) for pause in alone) < 0.75 * len(alone):
+        return 0.0
+    return max(
+        (
+            pause
+            for pause, count in steps
+            if pause >= HELD and count >= HELD_EVENTS and _near(count * pace, pause)
+        ),
+        default=0.0,
+    )
+
+
+def _near(one: float, other: float) -> bool:
+    return other / 1.5 <= one <= other * 1.5
 
 
 def _groups(times: tuple[float, ...]) -> list[list[float]]:

@@ -187,6 +187,122 @@ async def test_a_bot_that_only_poe_can_make_answer_is_unproved_not_at_fault() ->
     assert found["calls declared"].verdict is Verdict.UNPROVED
 
 
+class RaisingBot(PacedBot):
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
+        raise ValueError("boom")
+        yield
+
+
+class Refusing(fp.PoeBot):
+    """Declares no other bot, and answers each question with an error."""
+
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
+        yield fp.ErrorResponse(text="out of order")
+
+
+@pytest.mark.parametrize(
+    ("bot", "words"),
+    [
+        (RaisingBot(0), "The bot encountered an unexpected issue."),
+        (Refusing("/", KEY), "out of order"),
+    ],
+    ids=["raises", "refuses"],
+)
+async def test_a_bot_whose_every_answer_is_an_error_fails(bot: fp.PoeBot, words: str) -> None:
+    with served_bot(bot) as url:
+        found = await check_of(url)
+    assert found["answers not errors"] == Finding(Verdict.FAIL, f"each answer is an error: {words}")
+
+
+class OnceFailingBot(PacedBot):
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
+        self.told.append(request)
+        yield (
+            fp.ErrorResponse(text="busy")
+            if len(self.told) == 2
+            else fp.PartialResponse(text="hello")
+        )
+
+
+async def test_an_error_among_answers_is_open() -> None:
+    with served_bot(OnceFailingBot(0)) as url:
+        found = await check_of(url)
+    assert found["answers not errors"].verdict is Verdict.UNPROVED
+    assert "one of 2 answers is an error: busy" in found["answers not errors"].figure
+
+
+def refusing(app: Any, refuses: Callable[[str, Any], bool], status: int) -> Any:
+    """The app behind something that refuses requests by their method and JSON body."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        request = Request(scope, receive)
+        body = await request.body()
+        if refuses(scope["method"], json.loads(body or b"{}")):
+            return await Response("no", status)(scope, receive, send)
+
+        async def again() -> Any:
+            if parts:
+                return {"type": "http.request", "body": parts.pop()}
+            return await receive()
+
+        parts = [body]
+        await app(scope, again, send)
+
+    return answer
+
+
+async def test_a_page_that_is_forbidden_fails() -> None:
+    app = refusing(fp.make_app(PacedBot(1)), lambda method, body: method == "GET", 403)
+    with served(app) as url:
+        found = await check_of(url)
+    assert found["GET answers"].verdict is Verdict.FAIL
+    assert found["GET answers"].figure.startswith("status 403: is the URL public?")
+
+
+@pytest.mark.parametrize("kind", ["feedback", "reaction", "error"])
+@pytest.mark.parametrize("status", [403, 500, 501])
+async def test_a_report_type_that_is_refused_fails(kind: str, status: int) -> None:
+    app = refusing(
+        fp.make_app(PacedBot(1)), lambda method, body: body.get("type") == f"report_{kind}", status
+    )
+    with served(app) as url:
+        finding = (await check_of(url))["reports accepted"]
+    assert finding.verdict is Verdict.FAIL
+    assert f"{kind} {status}" in finding.figure
+    assert finding.figure.count(" 200") == 3  # the other two, and what is asked for
+
+
+class Lumps(PacedBot):
+    """Says a word every 50 ms; what follows the tenth comes 1.2 s later, `lump` words at once."""
+
+    def __init__(self, lump: int) -> None:
+        super().__init__(40)
+        self.lump = lump
+
+    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
+        for number in range(self.words):
+            if number == 10:
+                await asyncio.sleep(1.2)
+            elif not 10 < number < 10 + self.lump:
+                await asyncio.sleep(0.05)
+            yield fp.PartialResponse(text=f"{number} ")
+
+
+@pytest.mark.parametrize(
+    ("lump", "verdict"),
+    [(24, Verdict.FAIL), (4, Verdict.UNPROVED), (0, Verdict.PASS)],
+    ids=["held", "thinks and says a little", "thinks"],
+)
+async def test_one_long_hold_fails_and_a_bot_that_thinks_does_not(
+    lump: int, verdict: Verdict
+) -> None:
+    with served_bot(Lumps(lump)) as url:
+        finding = (await check_of(url))["no event late"]
+    assert finding.verdict is verdict, finding
+
+
 async def test_a_call_that_was_not_declared_is_a_fault() -> None:
     words = "Message m called on bot that has 0 or undefined call count in settings."
     with served_bot(FailingBot(words)) as url:
@@ -300,7 +416,7 @@ def test_a_line_per_promise_and_the_sum_are_printed_and_status_1_says_that_one_i
         line[10:].startswith(promise.name) for line, promise in zip(lines, PROMISES, strict=True)
     ]
     assert {line.split()[0] for line in lines} == {"pass", "fail", "unproved"}
-    assert summary.startswith("11 pass, 1 fail, 2 unproved. ")
+    assert summary.startswith("12 pass, 1 fail, 2 unproved. ")
     assert summary.endswith("Fix what failed before you register this URL.")
     assert KEY not in done.stdout
 

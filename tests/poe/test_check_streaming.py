@@ -19,6 +19,10 @@ def burst(at: float, count: int) -> list[float]:
     return [at + number * 0.0005 for number in range(count)]
 
 
+def paced(pace: float, count: int) -> list[float]:
+    return [pace * number for number in range(1, count + 1)]
+
+
 STREAMED = arrivals(*(0.1 * number for number in range(1, 20)), head=0.02)
 BUFFERED = arrivals(*burst(1.5, 10), head=1.499)
 
@@ -72,6 +76,31 @@ def test_a_buffered_answer_that_takes_a_slow_network_a_while_has_not_streamed() 
             arrivals(*burst(1, 50), *burst(2, 50), *burst(3, 50), head=0.02),
             Verdict.UNPROVED,
             "150 of 150 events arrived in a burst, after up to 980 ms without any",
+        ),
+        # Held once: the burst makes up for the pause.
+        (
+            arrivals(*paced(0.1, 8), *burst(2.1, 13), *(2.1 + n for n in paced(0.1, 9)), head=0.02),
+            Verdict.FAIL,
+            "13 of 30 events arrived in a burst, after 1.30 s without any",
+        ),
+        (arrivals(*paced(0.1, 8), *burst(2.1, 13), head=0.02), Verdict.FAIL, "held them back"),
+        # A bot that thinks, and then says a paragraph, a few replies, or goes on as before.
+        (
+            arrivals(*paced(0.1, 8), *burst(3.8, 6), head=0.02),
+            Verdict.UNPROVED,
+            "6 of 14 events arrived in a burst",
+        ),
+        (arrivals(*paced(0.02, 50), *burst(3, 3), head=0.02), Verdict.UNPROVED, "3 of 53 events"),
+        (
+            arrivals(*paced(0.1, 8), *(3 + n for n in paced(0.1, 9)), head=0.02),
+            Verdict.PASS,
+            "17 events, each alone, 2.30 s apart at most",
+        ),
+        # No pace, no telling.
+        (
+            arrivals(0.1, 0.2, 1.0, 1.1, 3.0, 3.1, *burst(4.5, 6), head=0.02),
+            Verdict.UNPROVED,
+            "6 of 12 events arrived in a burst",
         ),
     ],
 )
