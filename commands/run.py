@@ -143,8 +143,8 @@ def _page(bot: BotFolder, poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
 
 
 def _remedy(secrets: Path, name: str) -> str:
-    value = "any value is good for the stand-in" if name == API_KEY else "…"
-    return f'. Add {name} to {secrets}, as {{"{name}": "{value}"}}, and run `make run` again'
+    hint = " (the stand-in for Poe takes any value)" if name == API_KEY else ""
+    return f'. Add {name} to {secrets}, as {{"{name}": "…"}}{hint}, and run `make run` again'
 
 
 @dataclass

@@ -22,9 +22,10 @@ class UnknownPaths:
         self._said: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._refuse(
-            Request(scope), 404, "there is no such path in the stand-in for Poe"
-        )
+        reason = "there is no such path in the stand-in for Poe"
+        if scope["path"].startswith("/v1/"):
+            reason += "; with `POE_API_KEY=… make run` it goes on to Poe"
+        response = self._refuse(Request(scope), 404, reason)
         await response(scope, receive, send)
 
     async def wrong_method(self, request: Request, error: Exception) -> Response:

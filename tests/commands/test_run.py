@@ -24,6 +24,7 @@ from local.changes import Changes
 from poe.client import access
 from poe.client.access import kept_key_file
 from tests.support.bot_folder import remove_output, write_folder
+from tests.support.closed import CLOSED
 
 BOT = """
 import os
@@ -47,7 +48,7 @@ bot = Bot()
 class Run:
     """A `make run` under way, with everything it has printed."""
 
-    def __init__(self, port, folder, *options):
+    def __init__(self, port, folder, *options, **variables):
         self.port = port
         self.folder = folder
         self.output = ""
@@ -66,7 +67,7 @@ class Run:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=shell,
+            env=shell | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -177,6 +178,79 @@ def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
     [line] = [line for line in run.output.splitlines() if line and line != "Stopped."]
     assert line.startswith("error: ")
     assert words in line
+
+
+PERSONS_BOT = """
+import os
+
+import fastapi_poe as fp
+import httpx
+
+KEY = os.environ["POE_API_KEY"]
+URL = "https://api.poe.com/v1/chat/completions"
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        said = request.query[-1].content
+        message = fp.ProtocolMessage(role="user", content=said)
+        async for part in fp.get_bot_response([message], "Told", KEY):
+            yield part
+        body = {"model": "Echo", "messages": [{"role": "user", "content": said}]}
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as http:
+            answer = (await http.post(URL, json=body)).json()
+        yield fp.PartialResponse(text=" / " + answer["choices"][0]["message"]["content"])
+
+bot = Bot()
+"""
+
+
+@pytest.fixture
+def persons_bot(tmp_path):
+    """The folder of a bot that calls Poe with POE_API_KEY, by both of Poe's APIs."""
+    files = {
+        "bot.py": PERSONS_BOT,
+        "poe_answers.toml": '[[answer]]\nbot = "Told"\ntext = "as told"',
+    }
+    return write_folder(tmp_path / "bot", files)
+
+
+def test_a_bots_own_key_on_poe_is_good_for_the_stand_in_and_a_file_tells_answers(persons_bot):
+    secrets = write_folder(persons_bot, {"secrets.json": '{"POE_API_KEY": "any"}'}) / "secrets.json"
+    secrets.chmod(0o600)
+    run = Run(free_port(), persons_bot)
+    try:
+        run.wait_for("Press Ctrl-C to stop everything.")
+        assert "as told / hello" in run.chat("hello\n").stdout
+        assert "poe: Told is called; poe_answers.toml answers" in run.output
+        (persons_bot / "poe_answers.toml").write_text("[[answer]]\nbot = 'Told'\ntext = 'anew'")
+        assert "anew / again" in run.chat("again\n").stdout
+        assert "Reloaded" not in run.output
+    finally:
+        run.end()
+
+
+def test_a_key_on_poe_in_the_environment_is_the_bots_too_and_is_said_to_cost(persons_bot):
+    proxy = f"http://{CLOSED}"
+    run = Run(free_port(), persons_bot, POE_API_KEY="p" * 20, HTTPS_PROXY=proxy)
+    try:
+        run.wait_for("Calls to other bots go to Poe, and POE_API_KEY's owner pays for them.")
+        run.chat("hello\n")
+        assert "poe: Told is called on Poe" in run.output
+        assert "poe: Poe can't be reached (ConnectError)" in run.output
+    finally:
+        run.end()
+
+
+def test_a_key_on_poe_that_nobody_gave_is_one_line_that_says_where_it_belongs(persons_bot):
+    run = Run(free_port(), persons_bot)
+    run.process.wait(30)
+    assert run.end() == 1
+    [line] = [line for line in run.output.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: the bot doesn't start: KeyError: 'POE_API_KEY'")
+    assert line.endswith(
+        f'. Add POE_API_KEY to {persons_bot}/secrets.json, as {{"POE_API_KEY": "…"}}'
+        " (the stand-in for Poe takes any value), and run `make run` again"
+    )
 
 
 SLOW_BOT = """

@@ -330,7 +330,8 @@ async def test_what_the_stand_in_lacks_is_said_once_for_each_path(
     assert wrong.headers["allow"] == "POST"
     assert lines == [
         "poe: POST api.poe.com/v1/embeddings was refused with status 404:"
-        " there is no such path in the stand-in for Poe",
+        " there is no such path in the stand-in for Poe; with `POE_API_KEY=… make run` it goes on"
+        " to Poe",
         "poe: GET api.poe.com/bot/fetch_settings/Mine/…/1.3 was refused with status 404:"
         " there is no such path in the stand-in for Poe",
         "poe: GET api.poe.com/bot/Echo was refused with status 405:"

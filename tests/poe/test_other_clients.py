@@ -1,11 +1,14 @@
 """The stand-in for Poe, met by what else a bot may call it with, and other hosts through it."""
 
 import asyncio
+import shutil
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import certifi
@@ -45,16 +48,24 @@ def by_botocore(url: str) -> int:
     return status
 
 
-CLIENTS: list[Callable[[str], int]] = [
+def by_curl(url: str) -> int:
+    command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", url]
+    return int(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+
+
+CLIENTS: list[Any] = [
     lambda url: httpx.get(url).status_code,
     lambda url: httpx2.get(url).status_code,  # OpenAI's and Anthropic's
     lambda url: requests.get(url).status_code,
     by_urllib,
     by_botocore,
+    pytest.param(by_curl, marks=pytest.mark.skipif(not shutil.which("curl"), reason="no curl")),
 ]
 
 
-@pytest.mark.parametrize("get", CLIENTS, ids=["httpx", "httpx2", "requests", "urllib", "botocore"])
+@pytest.mark.parametrize(
+    "get", CLIENTS, ids=["httpx", "httpx2", "requests", "urllib", "botocore", "curl"]
+)
 async def test_every_client_trusts_the_stand_in_and_public_authorities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, get: Callable[[str], int]
 ) -> None:
