@@ -7,6 +7,8 @@ import fastapi_poe as fp
 from handler.secret.members import BadMember, Members, check_key, faults, sound
 from handler.secret.variables import Named, Variables
 
+# A person's key on Poe, for the bot's own calls. fastapi_poe would take it for an access key.
+POE_API_KEY = "POE_API_KEY"
 NOBODYS = ""  # a key that the guard accepts from nobody
 
 
@@ -30,6 +32,8 @@ class Followed:
         name = min(self._names)
         try:
             key = check_key(members[name]) if present else NOBODYS
+            if key and key == members.get(POE_API_KEY):
+                raise BadMember(f"it is {POE_API_KEY}'s, which is a person's (`make set-key`)")
         except BadMember as error:
             return f"the bot on path {self._bot.path} keeps the key that it had; {name}: {error}"
         if self._bot.access_key == self._key:

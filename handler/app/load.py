@@ -9,7 +9,7 @@ import fastapi_poe as fp
 
 from handler.app import own_routes
 from handler.app.dispatch import App
-from handler.app.keys import Rotation
+from handler.app.keys import POE_API_KEY, Rotation
 from handler.app.user_module import BadBot, import_bot
 from handler.log import lines, setup
 from handler.log.places import BOT
@@ -25,9 +25,6 @@ from handler.secret.members import (
 )
 from handler.secret.reader import ARN_VARIABLE
 from handler.secret.variables import Named, Variables, named_values
-
-# A person's key on Poe, for the bot's own calls. fastapi_poe would take it for an access key.
-POE_API_KEY = "POE_API_KEY"
 
 ONE_BOT = [[{"path": "/", "key_name": name}] for name in (KEY, None)]
 

@@ -97,6 +97,22 @@ threading.Thread(target=threading.Event().wait).start()
     assert (line["level"], line["errorType"]) == ("FATAL", kind)
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "threading.Thread(target=threading.Event().wait).start()",
+        "concurrent.futures.ThreadPoolExecutor().submit(threading.Event().wait)",
+        "atexit.register(threading.Event().wait)",
+    ],
+)
+async def test_a_failed_start_waits_for_nothing_that_the_bot_left_behind(
+    build_with_bot, runtime_python, left
+):
+    source = f"import atexit, concurrent.futures, threading\n{left}\nraise ValueError"
+    document = await init_error(build_with_bot(source), runtime_python)
+    assert document["errorType"] == "Runtime.ValueError"
+
+
 async def test_no_key_at_all(package, runtime_python):
     document = await init_error(package, runtime_python, {})
     assert "ACCESS_KEY_SECRET_ARN" in document["errorMessage"]
