@@ -19,6 +19,7 @@ from commands.arguments import Parser, chosen_bot, number, port
 from commands.command import exit_with
 from commands.running_bot import Packages, RunningBot
 from commands.terminal.log_lines import LogPrinter
+from commands.terminal.sources import with_own_names
 from commands.terminal.text import say
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
@@ -83,7 +84,7 @@ async def _run(options: argparse.Namespace) -> None:
         page = _page(bot, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.
         await stack.enter_async_context(page)
-        lines = LogPrinter(print)
+        lines = LogPrinter(print, partial(with_own_names, bot=bot))
         function = LocalLambda(config, host=HOST, port=options.port, on_line=lines)
         await stack.enter_async_context(function)
         offered = Offered(page, packages.folder / "access-keys.json")

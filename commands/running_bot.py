@@ -95,7 +95,7 @@ class RunningBot:
     def _failure(self, error: InitError) -> UserError:
         name = missing_variable(error)
         remedy = self.remedy(name) if name else ""
-        return UserError(f"the bot doesn't start: {error.message}{remedy}")
+        return UserError(f"the bot doesn't start: {self.lines.rename(error.message)}{remedy}")
 
     def _measure_start(self) -> None:
         """Say what its imports took, once that is measured; the bot serves meanwhile."""

@@ -10,8 +10,7 @@ from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from handler.log.errors import StartError
-from handler.log.exceptions import stack_of
+from handler.log.errors import StartError, stack_of
 from handler.log.explain import explain
 from handler.log.setup import set_up
 from handler.runtime import sys_path

@@ -4,6 +4,8 @@ machines.
     12:34:56  query: done, 3 events, 1,234 ms     this host's or Lambda's
     12:34:56  WARN the first line of a message    logged, by level
               │ its second line
+    12:34:56  ERROR the bot failed – KeyError at bot.py:7 in get_response
+              │ its traceback, with BOT_DEBUG=1
     12:34:56  │ a line that was printed
 
 Nothing that is printed or logged can pass for another line: all of it comes after a time, a mark
@@ -30,10 +32,17 @@ class StartedBot:
 
 class LogPrinter:
     """Takes every line of a function's log, Lambda's own too, and passes on what a developer wants
-    to know, as text for people."""
+    to know, as text for people.
 
-    def __init__(self, say: Callable[[str], object]) -> None:
+    say     prints a line, or several in one string
+    rename  gives a text in which the bot's files have the names that its author knows
+    """
+
+    def __init__(
+        self, say: Callable[[str], object], rename: Callable[[str], str] = lambda text: text
+    ) -> None:
         self._say = say
+        self.rename = rename
         self._shows_failed_starts = True
         self.bots = [StartedBot()]
         """Those of the last start; a start that has only this one doesn't say so."""
@@ -82,7 +91,9 @@ class LogPrinter:
         places = [place.removeprefix(_BOT) for place in stack if place.startswith(_BOT)]
         if "errorType" in record:
             text += f" – {record['errorType']}" + (f" at {places[-1]}" if places else "")
-        return text
+        if "traceback" in record:
+            text += f"\n{record['traceback']}"
+        return self.rename(text)
 
 
 _MARK = "│ "

@@ -3,10 +3,9 @@ fastapi_poe's own app; everything else to the bot's `app`, where it has one."""
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
 
 import fastapi_poe as fp
 from fastapi import FastAPI
@@ -14,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.app import guard, own_routes
 from handler.app.answer import answer
+from handler.app.error_event import error_event_of
 from handler.app.guard import Refusal
-from handler.log import debug, lines
-from handler.log.exceptions import traceback_of
+from handler.log import output
 from handler.log.record import PAGE, record_of
 from handler.secret.cache import CachedSecret
 
@@ -38,7 +37,7 @@ class App:
         self._own = own
         for bot in bots:
             # On the object: fastapi_poe calls it there for every exception that a bot raises.
-            bot.error_event = _without_exception_text(bot.error_event)  # type: ignore[method-assign]
+            bot.error_event = error_event_of(bot)  # type: ignore[method-assign]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -52,6 +51,8 @@ class App:
         except Refusal as refusal:
             record_of(scope).refused = True
             await _refuse(refusal, send)
+        finally:
+            output.settle()
 
     def _bot(self, scope: Scope) -> fp.PoeBot | None:
         """The one on the request's path."""
@@ -139,26 +140,6 @@ def _no_settings_sync(bots: Iterable[fp.PoeBot]) -> Iterator[None]:
         fastapi_poe_logger.disabled = False
         for bot, name in names:
             bot.bot_name = name
-
-
-def _without_exception_text(error_event: Callable[..., Any]) -> Callable[..., Any]:
-    """`PoeBot.error_event`, whose event has an exception's type and where to look in the log: the
-    exception's text can hold a key or another user's message."""
-
-    def without_exception_text(
-        text: str | None = None, *, raw_response: object = None, **more: Any
-    ) -> Any:
-        if isinstance(raw_response, BaseException):
-            raw_response = _told(raw_response)
-        return error_event(text, raw_response=raw_response, **more)
-
-    return without_exception_text
-
-
-def _told(error: BaseException) -> str:
-    if debug.on:
-        return traceback_of(error)
-    return f"{type(error).__name__}, request {lines.request_id.get()}"
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

@@ -5,9 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from handler.log import debug
-from handler.log.errors import StartError
-from handler.log.exceptions import stack_of
+from handler import log
+from handler.log.errors import StartError, stack_of
 from handler.log.places import BOTS_OWN
 
 # Errors about names are quoted: the text of any other may hold a secret's member.
@@ -41,7 +40,7 @@ def explain(error: BaseException) -> str:
 
 
 def _is_quoted(error: BaseException) -> bool:
-    return debug.on or (isinstance(error, QUOTED) and not _names_a_value(error))
+    return log.shows_texts or (isinstance(error, QUOTED) and not _names_a_value(error))
 
 
 def _names_a_value(error: BaseException) -> bool:

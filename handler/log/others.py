@@ -12,8 +12,9 @@ from itertools import islice
 from types import FrameType
 from typing import Any
 
-from handler.log import debug, lines
-from handler.log.exceptions import error_fields
+from handler import log
+from handler.log import lines
+from handler.log.errors import error_fields
 from handler.log.places import is_of_bot, place
 
 LEFT_OUT = "left out, since they may quote a key or a message"
@@ -57,14 +58,16 @@ def printed(place: str, stream: str, text: str, error: BaseException | None) -> 
     """Log that code at `place` has written `text` to `stream`, while it handled `error`."""
     if not text.strip() or not logger.isEnabledFor(logging.WARNING):
         return
-    if debug.on:
+    fields = error_fields(error)
+    if log.shows_texts:
         message = f"{place}: {text.strip()}"
+        fields.pop("traceback", None)  # a library prints what it wants to be seen of it
     elif times := _prints.worth_a_line(place):
         by_now = f", {times} times by now" if times > 1 else ""
         message = f"{place} wrote {len(text)} characters to {stream}{by_now}: {LEFT_OUT}"
     else:
         return
-    lines.write("WARN", {"message": message, "place": place, **error_fields(error)})
+    lines.write("WARN", {"message": message, "place": place, **fields})
 
 
 def warned(
@@ -79,7 +82,7 @@ def warned(
     the place is the bot's: compiled libraries and `stacklevel` put theirs there."""
     if logger.isEnabledFor(logging.WARNING):
         where = f"{place(filename)}:{lineno}"
-        text = f": {message}" if debug.on else ""
+        text = f": {message}" if log.shows_texts else ""
         lines.write("WARN", {"message": f"{category.__name__} at {where}{text}", "place": where})
 
 
@@ -89,7 +92,7 @@ def logged(record: logging.LogRecord, author: FrameType | None) -> dict[str, Any
     error = record.exc_info[1] if record.exc_info else None
     if error is None and isinstance(record.msg, BaseException):
         error = record.msg
-    text = _whole(record) if debug.on else _constant_part(record.msg, author)
+    text = _whole(record) if log.shows_texts else _constant_part(record.msg, author)
     if not text:
         size = f"{len(record.msg)} characters" if isinstance(record.msg, str) else "an object"
         text = f"{where} logged {size}: {LEFT_OUT}"

@@ -14,11 +14,11 @@ from logging import LogRecord
 from types import FrameType
 from typing import Any, TextIO
 
-from handler.log.author import author_of, place_of
-from handler.log.places import is_of_bot
+from handler.log.places import author_of, is_of_bot, place_of
 
-PATIENCE = 0.05  # seconds for the lock: a stuck thread that has it must not silence the watchdog
-LARGEST = 65_536  # bytes of an unfinished line that are kept of a library's text
+PATIENCE = 1.0  # seconds for the lock: a thread that is stuck while it writes silences nobody
+LAST_WORDS_PATIENCE = 0.05  # the same, for who ends the process
+LARGEST = 65_536  # bytes that are kept of what a library writes on end
 
 
 # Takes what isn't the bot's: place, name of the stream, text, the error that is being handled.
@@ -34,19 +34,23 @@ class Output(io.BufferedIOBase):
     name            "stdout" or "stderr"
     stream          the original
     printed, taken  take what isn't the bot's
+    by_line         whether to report a library's text as soon as a line is whole, or all in one
+                    that it writes on end: a `print` can have several lines
     """
 
     mode = "wb"
 
-    def __init__(self, name: str, stream: TextIO, printed: Printed, taken: Taken) -> None:
+    def __init__(
+        self, name: str, stream: TextIO, printed: Printed, taken: Taken, by_line: bool
+    ) -> None:
         self.name = f"<{name}>"
         self.is_unfinished = False  # whether the last line has no end yet
         self._label = name
         self._stream = stream
-        self._printed, self._taken = printed, taken
-        # Of one author: the place and thread, the pieces of the line, and the error meanwhile.
+        self._printed, self._taken, self._by_line = printed, taken, by_line
+        # Of one author: the place and thread, what it has written, and the error meanwhile.
         self._author: tuple[str, int] | None = None
-        self._pieces: list[bytes] = []
+        self._kept = bytearray()
         self._error: BaseException | None = None
 
     def write(self, data: Any, /) -> int:
@@ -62,6 +66,7 @@ class Output(io.BufferedIOBase):
         """Write as it is, at once. Raises OSError."""
         if data:
             with _turn():
+                self.settle()
                 self._put(data)
 
     def begin_line(self) -> None:
@@ -73,8 +78,8 @@ class Output(io.BufferedIOBase):
     def settle(self) -> None:
         """Report what a library has written until now."""
         if self._author:
-            (place, _), text = self._author, b"".join(self._pieces).decode(errors="replace")
-            error, self._author, self._pieces, self._error = self._error, None, [], None
+            (place, _), text, error = self._author, self._kept.decode(errors="replace"), self._error
+            self._author, self._kept, self._error = None, bytearray(), None
             self._printed(place, self._label, text, error)
 
     def writable(self) -> bool:
@@ -111,14 +116,14 @@ class Output(io.BufferedIOBase):
             self._keep(piece, place_of(author or frame))
 
     def _keep(self, piece: bytes, place: str) -> None:
-        """Put together what comes in pieces: a `print` writes its text and its end apart."""
+        """Put together what comes in pieces: a `print` writes each value, and its end, apart."""
         author = (place, threading.get_ident())
         if self._author != author:
             self.settle()
         self._author = author
-        self._pieces.append(piece)
+        self._kept += piece
         self._error = sys.exception() or self._error
-        if piece.endswith(b"\n") or sum(map(len, self._pieces)) > LARGEST:
+        if (self._by_line and piece.endswith(b"\n")) or len(self._kept) > LARGEST:
             self.settle()
 
 
@@ -136,17 +141,18 @@ class Text(io.TextIOWrapper):
 
 
 _lock = threading.RLock()
+_patience = PATIENCE
 _outputs: dict[str, Output] = {}
 
 
-def take_over(printed: Printed, taken: Taken) -> None:
+def take_over(printed: Printed, taken: Taken, *, by_line: bool) -> None:
     """Put `Text` in place of both of the process's streams."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before Python began
             continue
         stream.flush()
-        _outputs[name] = output = Output(name, stream, printed, taken)
+        _outputs[name] = output = Output(name, stream, printed, taken, by_line)
         for attribute in (name, f"__{name}__"):  # apart: either may be detached from its buffer
             setattr(sys, attribute, Text(output, getattr(stream, "encoding", None) or "utf-8"))
 
@@ -160,6 +166,19 @@ def keep() -> None:
         if output in below and not isinstance(stream, Text):
             stream.flush()
             setattr(sys, name, Text(output, getattr(stream, "encoding", "utf-8")))
+
+
+def hurry() -> None:
+    """Wait no longer for others from now on: what is written are the process's last words."""
+    global _patience
+    _patience = LAST_WORDS_PATIENCE
+
+
+def settle() -> None:
+    """Report what libraries have written until now: a request ends."""
+    with _turn():
+        for output in _outputs.values():
+            output.settle()
 
 
 def write_line(text: str) -> None:
@@ -177,7 +196,7 @@ def write_line(text: str) -> None:
 @contextmanager
 def _turn() -> Iterator[None]:
     """One thread writes at a time, unless another one is stuck while it does."""
-    has_turn = _lock.acquire(timeout=PATIENCE)
+    has_turn = _lock.acquire(timeout=_patience)
     try:
         yield
     finally:

@@ -7,10 +7,9 @@ from types import FrameType
 from typing import Any
 
 from handler.log import lines, others
-from handler.log.author import author_of
-from handler.log.exceptions import error_fields
+from handler.log.errors import error_fields
 from handler.log.lines import LEVELS
-from handler.log.places import is_of_bot, is_of_host, place
+from handler.log.places import author_of, is_of_bot, is_of_host, place
 
 # fastapi_poe logs under uvicorn's name, whose own handler prints exceptions with their text.
 FASTAPI_POE = "uvicorn.default"

@@ -6,7 +6,8 @@ import sys
 import threading
 import warnings
 
-from handler.log import debug, others, output, records
+from handler import log
+from handler.log import others, output, records
 
 logger = logging.getLogger(__name__)
 
@@ -15,11 +16,11 @@ def set_up(level: str, *, shows_texts: bool = False) -> None:
     """Bring everything that is written under the log's rules.
 
     level        Lambda's, such as "INFO"
-    shows_texts  whether to show texts that may hold keys and messages (see `handler.log.debug`)
+    shows_texts  whether to show texts that may hold keys and messages (see `handler.log`)
     """
-    debug.on = shows_texts
+    log.shows_texts = shows_texts
     records.configure(level)
-    output.take_over(others.printed, records.taken)
+    output.take_over(others.printed, records.taken, by_line=shows_texts)
     warnings.showwarning = others.warned
     sys.excepthook = lambda kind, error, trace: _uncaught(error, "the main thread")
     threading.excepthook = lambda thrown: _uncaught(thrown.exc_value, "a thread")

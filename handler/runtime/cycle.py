@@ -14,7 +14,7 @@ from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext
 from starlette.types import ASGIApp, Message, Scope
 
-from handler.log.exceptions import stack_of
+from handler.log.errors import stack_of
 from handler.runtime import deadlines, wire
 from handler.runtime.wire import BadEvent, Failure
 

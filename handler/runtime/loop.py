@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
 
-from handler.log import lines
+from handler.log import lines, output
 from handler.log.metrics import Outcome, Report, Reporter
 from handler.log.record import NAME, Record
 from handler.runtime import wire
@@ -122,6 +122,7 @@ class Loop:
     def _give_up(self, exchange: Exchange) -> None:
         invocation, cycle, record = exchange
         lines.request_id.set(invocation.request_id)
+        output.hurry()
         logger.critical("the bot cannot be stopped: this process ends, another one takes over")
         try:
             if cycle.stream is None:

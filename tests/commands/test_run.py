@@ -16,6 +16,7 @@ import pytest
 
 from commands.command import run_command
 from commands.run import main
+from commands.terminal.sources import with_own_names
 from infra.package import bot_folder
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD, ROOT
@@ -296,6 +297,41 @@ def test_a_start_that_poe_would_not_wait_for_is_explained_by_its_imports(slow_ru
     names = [each.rpartition(" ")[0].rpartition(" ")[0] for each in times[1].split(", ")]
     assert names == ["own", "slow_library", "bot.py itself"]
     assert "longer still: 512 MB come with 29% of a CPU. `make run MEMORY=1769`" in output
+
+
+def test_an_error_is_shown_whole_with_the_bots_own_file(tmp_path):
+    source = BOT.replace("print(", "raise ValueError('boom', ")
+    folder = write_folder(tmp_path, {"bot/words.py": "WORD = 'WORD '", "other.py": source})
+    run = Run(free_port(), folder / "bot", "--bot-file", str(folder / "other.py"))
+    try:
+        run.wait_for("Press Ctrl-C to stop everything.")
+        assert "unexpected issue" in run.chat("hello\n").stderr
+        run.wait_for("query: bot error")
+    finally:
+        run.end()
+    number = 1 + source[: source.index("raise")].count("\n")
+    assert f'File "{folder}/other.py", line {number}, in get_response' in run.output
+    assert re.search(r"ValueError: \('boom', 'pid', \d+\)", run.output)
+    assert f"ValueError at other.py:{number} in get_response" in run.output
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('File "bot/bot.py", line 7', 'File "{folder}/other.py", line 7'),
+        ('File "bot/a/b.py", line 7', 'File "{folder}/bot/a/b.py", line 7'),
+        ('File "fastapi_poe/bot/bot.py", line 7', 'File "fastapi_poe/bot/bot.py", line 7'),
+        ("KeyError: 'x' (bot.py:7 in <module>)", "KeyError: 'x' (other.py:7 in <module>)"),
+        ("UserWarning at bot/bot.py:7", "UserWarning at other.py:7"),
+        ("UserWarning at bot/prompts.py:7", "UserWarning at prompts.py:7"),
+        ("UserWarning at fastapi_poe/bot.py:7", "UserWarning at fastapi_poe/bot.py:7"),
+        ("see bot.py, or bot/", "see bot.py, or bot/"),
+    ],
+)
+def test_the_bots_files_have_the_names_that_its_author_knows(tmp_path, text, shown):
+    folder = write_folder(tmp_path, {"bot/x": "", "other.py": "1"})
+    bot = BotFolder.at(str(folder / "bot"), str(folder / "other.py"))
+    assert with_own_names(text, bot) == shown.replace("{folder}", str(folder))
 
 
 def test_a_port_in_use_gives_one_clear_line(tmp_path):

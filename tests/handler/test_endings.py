@@ -64,6 +64,9 @@ class Bot(fp.PoeBot):
                 yield fp.PartialResponse(text="x" * 1_000_000)
         elif word == "print":
             print("printed by the bot")
+        elif word.startswith("unfinished"):
+            stream = sys.stderr if "stderr" in word else sys.stdout
+            print("half a line", end="\\r" if "progress" in word else "", file=stream, flush=True)
         elif word == "background":
             async def fail():
                 await asyncio.sleep(0.01)
@@ -287,6 +290,30 @@ async def test_huge_events_arrive_whole_and_are_warned_of(function):
 async def test_what_a_bot_prints_is_in_the_log_and_not_in_the_answer(function):
     assert await function.ask("print") == (200, BEGUN + DONE, True)
     assert "printed by the bot" in function.text
+
+
+@pytest.mark.parametrize("word", ["unfinished", "unfinished stderr", "unfinished progress"])
+async def test_a_line_that_a_bot_leaves_unfinished_costs_no_metrics(function, word):
+    assert await function.ask(word) == (200, BEGUN + DONE, True)
+    assert function.line()["outcome"] == "done"
+    assert "half a line" in function.text
+
+
+@pytest.mark.parametrize("word", ["block-first", "block", "busy"])
+async def test_the_last_lines_of_a_bot_that_blocks_name_its_invocation(function, word):
+    await function.ask(word)
+    [fatal] = [line for line in function.log() if line["level"] == "FATAL"]
+    assert fatal["requestId"] == function.line()["requestId"] == function.records[-1].id
+
+
+async def test_a_bot_that_yields_something_else_is_told_what_to_write(function):
+    await function.ask("not-an-event")
+    [told] = [line for line in function.log() if "yields" in line.get("message", "")]
+    number = 1 + BOT[: BOT.index("    async def get_response")].count("\n")
+    assert told["message"] == (
+        f"get_response (bot/bot.py:{number}) yields int values: "
+        "write `yield fp.PartialResponse(text=…)`"
+    )
 
 
 async def test_what_a_bot_leaves_behind_disturbs_nobody_and_tells_no_text(function):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.log import exceptions, lines, records
+from handler.log import errors, lines, records
 from handler.log.places import BOT, ROOT
 
 SECRET = "k" * 32
@@ -242,7 +242,7 @@ def test_a_stack_ends_where_the_error_was_raised():
     try:
         failing(ValueError(SECRET))
     except ValueError as error:
-        stack = exceptions.stack_of(error)
+        stack = errors.stack_of(error)
     assert [place.rpartition(" in ")[2] for place in stack] == [
         "test_a_stack_ends_where_the_error_was_raised",
         "failing",
@@ -254,7 +254,7 @@ def test_importlibs_own_frames_are_left_out(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ZeroDivisionError) as caught:
         importlib.import_module("broken_module")
-    stack = exceptions.stack_of(caught.value)
+    stack = errors.stack_of(caught.value)
     assert stack[-1].endswith("broken_module.py:1 in <module>")
     assert not [place for place in stack if "frozen" in place]
 
@@ -266,8 +266,8 @@ def test_the_stack_of_an_endless_recursion_is_cut_at_its_outer_end():
     try:
         deeper()
     except RecursionError as error:
-        stack = exceptions.stack_of(error)
-    assert len(stack) == exceptions.MOST_FRAMES
+        stack = errors.stack_of(error)
+    assert len(stack) == errors.MOST_FRAMES
     assert all(place.endswith(" in deeper") for place in stack)
 
 

@@ -166,7 +166,7 @@ async def test_what_a_bot_prints_leaves_at_once_without_any_python_variable(
 ):
     async with started(echo_package, runtime_python) as process:
         await process.invoke(poe_event("print"))
-        assert (await process.line()).startswith("printed and flushed")
+        assert await process.line() == "printed and flushed"
 
 
 async def test_a_path_after_the_runtime_apis_address_is_kept(echo_package, runtime_python):

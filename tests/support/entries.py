@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,11 +29,17 @@ ENTRIES = [
 
 
 @asynccontextmanager
-async def served_by(entry: str, package: Path, **variables: str) -> AsyncIterator[str]:
-    """Serve `package` by one of ENTRIES, with further variables; gives its URL."""
+async def served_by(
+    entry: str,
+    package: Path,
+    on_line: Callable[[str], object] = lambda line: None,
+    **variables: str,
+) -> AsyncIterator[str]:
+    """Serve `package` by one of ENTRIES, with further variables; gives its URL. `on_line` gets what
+    it writes, all of it by the end."""
     environment = {"POE_ACCESS_KEY": KEY, **variables}
     if entry == "uvicorn":
-        async with _by_uvicorn(package, environment) as url:
+        async with _by_uvicorn(package, environment, on_line) as url:
             yield url
         return
     config = (
@@ -47,12 +53,15 @@ async def served_by(entry: str, package: Path, **variables: str) -> AsyncIterato
             environment=environment,
         )
     )
-    async with LocalLambda(config, on_line=lambda line: None) as function:
+    async with LocalLambda(config, on_line=on_line) as function:
         yield function.url
+        await function.settled()
 
 
 @asynccontextmanager
-async def _by_uvicorn(package: Path, environment: dict[str, str]) -> AsyncIterator[str]:
+async def _by_uvicorn(
+    package: Path, environment: Mapping[str, str], on_line: Callable[[str], object]
+) -> AsyncIterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -60,7 +69,7 @@ async def _by_uvicorn(package: Path, environment: dict[str, str]) -> AsyncIterat
         # Its own script: unlike `-m uvicorn`, it puts "" on sys.path.
         *(Path(sys.executable).with_name("uvicorn"), "handler.asgi:app", "--port", str(port)),
         cwd=package,
-        env=environment,
+        env={**environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -71,11 +80,14 @@ async def _by_uvicorn(package: Path, environment: dict[str, str]) -> AsyncIterat
             line = await asyncio.wait_for(process.stdout.readline(), 20)
             assert line, output.decode()
             output += line
+            on_line(line.decode().rstrip("\n"))
         yield f"http://127.0.0.1:{port}/"
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.communicate()
+        rest, _ = await process.communicate()
+        for each in rest.decode().splitlines():
+            on_line(each)
 
 
 def query(text: str) -> fp.QueryRequest:
