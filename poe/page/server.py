@@ -201,12 +201,8 @@ class ChatPage:
 
     def _is_attachment(self, path: str) -> bool:
         """Whether a bot may download it, who has no cookie: its identifier can't be guessed."""
-        parts = path.split("/")
-        return (
-            len(parts) == 4
-            and parts[1] == "attachments"
-            and self._store.find(parts[2], parts[3]) is not None
-        )
+        parts = path.removeprefix("/attachments/").split("/")
+        return len(parts) == 2 and self._store.find(*parts) is not None
 
     async def _named_file(self, request: Request) -> Response:
         asked = request.query_params.get("url", "")
