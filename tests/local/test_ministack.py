@@ -300,14 +300,54 @@ def test_a_function_that_ministack_runs_has_credentials_that_cannot_be_computed(
     assert not set(credentials()) & set(keys)
 
 
+CUSTOM = """
+import json, urllib.request
+def handler(event, context):
+    names = ("StackId", "RequestId", "LogicalResourceId")
+    answer = {"Status": "SUCCESS", "PhysicalResourceId": "x", **{n: event[n] for n in names}}
+    url, body = event["ResponseURL"], json.dumps(answer).encode()
+    urllib.request.urlopen(urllib.request.Request(url, body, method="PUT"))
+"""
+TEMPLATE = {
+    "Resources": {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": ROLE}},
+        "Function": {
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "Runtime": "python3.13",
+                "Handler": "index.handler",
+                "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+                "Code": {"ZipFile": CUSTOM},
+            },
+        },
+        "Custom": {
+            "Type": "Custom::Thing",
+            "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}},
+        },
+    }
+}
+
+
+def test_a_custom_resource_of_a_bots_stack_answers_by_the_link_that_it_is_given(aws: Aws) -> None:
+    stacks = aws.client("cloudformation")
+    stacks.create_stack(StackName="Custom", TemplateBody=json.dumps(TEMPLATE))
+    waiter = stacks.get_waiter("stack_create_complete")
+    waiter.wait(StackName="Custom", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+
 def test_a_websocket_is_refused(aws: Aws) -> None:
+    gateway = aws.client("apigatewayv2")
+    api = gateway.create_api(
+        Name="w", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"
+    )["ApiId"]
+    gateway.create_stage(ApiId=api, StageName="live", AutoDeploy=True)
     headers = {
         "connection": "upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
         "sec-websocket-key": "MDEyMzQ1Njc4OWFiY2RlZg==",
     }
-    assert aws.send("GET", "/_aws/execute-api/x/y", headers)[0] == 403
+    assert aws.send("GET", f"/_aws/execute-api/{api}/live", headers)[0] == 403
 
 
 @contextlib.contextmanager
