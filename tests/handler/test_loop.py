@@ -256,6 +256,27 @@ async def test_the_watchdog_leaves_an_invocation_alone_that_has_ended(monkeypatc
     assert barks == []
 
 
+async def test_the_watchdog_leaves_an_invocation_alone_that_the_loop_itself_ends(monkeypatch):
+    """Lambda takes a moment for the failure; the process stays for the next invocation."""
+    barks = []
+    monkeypatch.setattr(Loop, "_end_process", lambda self: barks.append(time.time()))
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/never":
+            await asyncio.Event().wait()
+        await hello(scope, receive, send)
+
+    async with looping(app) as double:
+        double.headers = {"Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 1500)}
+        double.read_bodies.clear()
+        asyncio.get_running_loop().call_later(1.5, double.read_bodies.set)
+        request = await double.invoke(function_url_event(path="/never"))
+        assert request.kind == "error"
+        double.headers = {}
+        assert await after_a_failure(double)
+    assert barks == []
+
+
 async def test_one_event_loop_and_one_lifespan_serve_all_requests():
     loops, states = set(), []
 

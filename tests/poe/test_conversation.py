@@ -15,7 +15,13 @@ import pytest
 import uvicorn
 
 from poe.client.answer import Answer
-from poe.client.conversation import Conversation, NotAnswering, Refused
+from poe.client.conversation import (
+    Conversation,
+    NotAnswering,
+    Refused,
+    http_client,
+    one_line,
+)
 from poe.client.sse import EventReader, encode_event
 from poe.client.turn import Event, Limits, Turn
 from poe.standin.uploads import served_files
@@ -247,6 +253,14 @@ async def test_no_proxy_stands_before_loopback(
     monkeypatch.setenv("HTTP_PROXY", f"http://{CLOSED}")
     async with Conversation(served_bot[1], KEY) as conversation:
         assert (await whole(conversation.ask("Hello"))).text == "You said Hello"
+
+
+def test_an_address_that_swallows_every_packet_is_given_up_after_5_s() -> None:
+    assert http_client("https://bot.example/").timeout == httpx.Timeout(None, connect=5)
+
+
+def test_a_servers_words_are_one_short_line() -> None:
+    assert one_line("a\nb \x1b[2J\u202e" + "x" * 1000) == ("a b [2J " + "x" * 1000)[:300]
 
 
 @pytest.mark.anyio
