@@ -184,6 +184,7 @@ async def test_a_message_may_leave_everything_away():
 
 @pytest.mark.anyio
 async def test_a_body_of_6_mb_passes():
+    assert LARGEST_BODY == 6_291_456
     assert len(await read(JSON, b" " * (LARGEST_BODY - 1), b" ")) == LARGEST_BODY
 
 

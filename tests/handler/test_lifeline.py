@@ -164,6 +164,20 @@ async def test_a_late_answer_ends_once_with_one_error_and_done_whatever_the_bot_
 
 
 @pytest.mark.usefixtures("soon_late")
+async def test_a_client_that_goes_away_from_a_late_answer_changes_nothing_about_its_end():
+    bot, gone, sent = SlowToStop("linger"), asyncio.Event(), []
+
+    async def send(message):
+        sent.append(message.get("body", b""))
+        if b"ran out of time" in sent[-1]:
+            gone.set()  # while the bot still cleans up
+
+    await App([bot])({**SCOPE}, asking(gone), send)
+    assert asyncio.current_task().cancelling() == 0
+    assert b"".join(sent).count(b"event: done") == 1
+
+
+@pytest.mark.usefixtures("soon_late")
 async def test_the_end_of_a_late_answer_does_not_wait_for_the_bots_clean_up():
     bot, stopping = SlowToStop("linger"), []
 

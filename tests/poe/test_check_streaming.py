@@ -64,6 +64,11 @@ def test_a_buffered_answer_that_takes_a_slow_network_a_while_has_not_streamed() 
     ("times", "verdict", "figure"),
     [
         (STREAMED, Verdict.PASS, "19 events, each alone, 100 ms apart at most"),
+        (
+            arrivals(*paced(0.02, 40), head=0.02),
+            Verdict.PASS,
+            "40 events, each alone, 20 ms apart at most",
+        ),
         (BUFFERED, Verdict.FAIL, "10 of 10 events arrived in a burst, up to 1.48 s late"),
         (arrivals(0.1, head=0.02), Verdict.UNPROVED, "too few events to tell (1)"),
         (

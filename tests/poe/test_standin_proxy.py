@@ -7,6 +7,7 @@ import httpx
 import pytest
 import trustme
 
+from poe.standin import proxy
 from poe.standin.proxy import ForwardProxy
 from tests.support.closed import CLOSED
 
@@ -71,6 +72,18 @@ async def test_what_no_proxy_understands_is_refused(said: bytes, status: bytes) 
         answer = await reader.read(1000)
         writer.close()
     assert answer.split(b" ")[1] == status
+
+
+@pytest.mark.anyio
+async def test_who_sends_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proxy.HEAD_SECONDS == 10
+    monkeypatch.setattr(proxy, "HEAD_SECONDS", 0.05)
+    async with ForwardProxy({}) as passing:
+        port = httpx.URL(passing.url).port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT ")
+        assert await asyncio.wait_for(reader.read(1000), 5) == b""
+        writer.close()
 
 
 @pytest.mark.anyio
