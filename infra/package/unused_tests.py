@@ -9,6 +9,7 @@ import ast
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -57,7 +58,7 @@ def named_tests(modules: dict[str, Path]) -> set[str]:
         if name.endswith(".py"):
             with contextlib.suppress(OSError):  # gone, while someone edits
                 found |= _references(file, PurePath(name))
-    return {name for name in found if _FOLDERS.intersection(name.split("."))}
+    return found
 
 
 def _modules_and_tests(root: Path) -> tuple[list[Path], list[Path]]:
@@ -94,12 +95,19 @@ def _references(module: Path, place: PurePath) -> set[str]:
     source = module.read_bytes()
     if not (_WORD.search(source) and _MAY_NAME.search(source)):
         return set()
-    package = place.parent.parts
+    names = _names(source, place.parent.parts)
+    return {name for name in names if _FOLDERS.intersection(name.split("."))}
+
+
+def _names(source: bytes, package: Sequence[str]) -> Iterator[str]:
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # of "\d", which isn't the user's
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # for another Python, or a template
-        return {*_in_text(source.decode("utf-8", errors="replace"), package)}
-    return {name for node in _nodes(tree) for name in _in_node(node, package)}
+        yield from _in_text(source.decode("utf-8", errors="replace"), package)
+    else:
+        for node in _nodes(tree):
+            yield from _in_node(node, package)
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:

@@ -1,5 +1,6 @@
 """The libraries' tests that don't ship, and those that do, since something outside names them."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_tests_that_a_module_names_stay_with_those_that_they_name(
         "x = ['train', 'test', 'tests']",
         "TESTS = os.path.join(HERE, 'tests')",
         "from lib.testing import tests_of",
-        "import lib.tests_of",
+        "import lib.tests_of.test",
         "from .test import x",
     ],
 )
@@ -84,6 +85,13 @@ def test_what_only_tests_and_builds_import_keeps_no_tests(library: Path) -> None
     source = "import lib.tests, lib.part.test"
     write_folder(library, {"lib/conftest.py": source, "lib/setup.py": source})
     assert left_out(library) == {"lib/tests", "lib/part/test"}
+
+
+def test_a_source_with_a_doubtful_escape_causes_no_warning(library: Path) -> None:
+    write_folder(library, {"lib/user.py": "import lib.tests\nDIGIT = '\\d'\n"})
+    with warnings.catch_warnings(action="always", record=True) as seen:
+        assert left_out(library) == set()
+    assert seen == []
 
 
 def test_an_entry_point_in_tests_keeps_them(library: Path) -> None:

@@ -54,10 +54,12 @@ class Wheelhouse:
         self.folder = folder
         folder.mkdir()
 
-    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def use(self, monkeypatch: pytest.MonkeyPatch, *, alone: bool = True) -> None:
+        """Not `alone`: next to the real index."""
         settings = self.folder.parent / "settings" / "uv" / "uv.toml"
         settings.parent.mkdir(parents=True)
-        settings.write_text(f"no-index = true\nfind-links = [{json.dumps(str(self.folder))}]\n")
+        links = f"find-links = [{json.dumps(str(self.folder))}]\n"
+        settings.write_text(f"no-index = true\n{links}" if alone else links)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(settings.parents[1]))
         # One for all tests, so that uv looks at the interpreter once.
         monkeypatch.setenv("UV_CACHE_DIR", str(self.folder.parents[1] / "uv-cache"))
@@ -94,8 +96,12 @@ class Wheelhouse:
     def sources(self, name: str, version: str = "1.0", kind: str = "pure") -> None:
         """A source distribution: "pure", "compiled", "optional" (its slower self where compiling
         fails), "looking" (where there is no compiler), or "broken" (its build fails)."""
+        self.archive(name, version, source_files(name, version, kind))
+
+    def archive(self, name: str, version: str, files: Mapping[str, str]) -> None:
+        """A source distribution of `files`, contents by path."""
         with tarfile.open(self.folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
-            for file, text in source_files(name, version, kind).items():
+            for file, text in files.items():
                 entry = tarfile.TarInfo(f"{name}-{version}/{file}")
                 entry.size = len(text.encode())
                 archive.addfile(entry, io.BytesIO(text.encode()))

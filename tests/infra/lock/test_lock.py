@@ -548,19 +548,72 @@ def commit_all(repository: Path) -> str:
     return done.stdout.strip()
 
 
+SPEED = "[Extension('_speed', ['speed.c'])]"
+SETUPS = {
+    "optional": "go([Extension('_speed', ['speed.c'], optional=True)])",
+    "pure if compiling fails": f"try: go({SPEED})\nexcept (Exception, SystemExit): go([])",
+    "compiled where gcc is": f"go({SPEED} if shutil.which('gcc') else [])",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
+def test_optional_extensions_of_setuptools_are_refused_without_a_compiler_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setup: str
+) -> None:
+    head = "import shutil\nfrom setuptools import Extension, setup\n"
+    go = "go = lambda parts: setup(name='fast', version='1.0', ext_modules=parts)\n"
+    house = Wheelhouse(tmp_path / "house")
+    house.use(monkeypatch, alone=False)
+    house.archive("fast", "1.0", {"setup.py": head + go + setup, "speed.c": "int speed;\n"})
+    monkeypatch.setenv("CC", "false")  # as if this machine had none
+    files = {"bot.py": "bot = None\n", "requirements.txt": "fast==1.0\n"}
+    with pytest.raises(PackageError, match=r"^fast 1.0 has no wheel .* and it has compiled parts"):
+        locked(BotFolder(write_folder(tmp_path / "bot", files)))
+
+
+JOBS = """
+import io, os
+os.environ["MPLCONFIGDIR"] = os.environ["HOME"]
+import anthropic, cryptography.fernet, cv2, fastapi_poe, google.genai, langchain_openai, langdetect
+import matplotlib.pyplot, numpy, pandas, PIL.Image
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+points, kinds = load_iris(return_X_y=True, as_frame=True)
+assert cross_val_score(LogisticRegression(max_iter=500), points, kinds).mean() > 0.9
+table = pandas.read_csv(io.StringIO("a,b\\n1,x\\n2,y\\n3,x\\n"))
+assert table.groupby("b").a.sum().to_dict() == {"x": 4, "y": 2}
+file = io.BytesIO()
+table.a.plot().figure.savefig(file)
+assert PIL.Image.open(file).size == (640, 480)
+assert cv2.imencode(".png", numpy.zeros((8, 8, 3), numpy.uint8))[0]
+assert langdetect.detect("Good morning, how are you today?") == "en"
+anthropic.Anthropic(api_key="k"), google.genai.Client(api_key="k")
+langchain_openai.ChatOpenAI(api_key="k")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_libraries_of_the_real_index_are_locked_and_run(
     tmp_path: Path, runtime_python: Path
 ) -> None:
-    """What the host's tools once kept out, has compiled parts, or has no wheel."""
-    required = "cryptography\ngoogle-genai\nmatplotlib\nlangdetect\nopencv-python-headless\n"
-    write_folder(tmp_path / "bot", {"bot.py": "bot = None\n", "requirements.txt": required})
-    lock = locked(BotFolder(tmp_path / "bot"))
+    """What the host's tools once kept out, has compiled parts or tests, or has no wheel."""
+    required = (
+        "anthropic cryptography google-genai langchain-openai langdetect matplotlib numpy"
+        " opencv-python-headless pandas pillow scikit-learn"
+    )
+    files = {"bot.py": "bot = None\n", "requirements.txt": required.replace(" ", "\n")}
+    lock = locked(BotFolder(write_folder(tmp_path / "bot", files)))
     assert lock.built_here == ("langdetect",)
     install_libraries(lock, Target.on_lambda(arch="arm64"), tmp_path / "cache")
     libraries = install_libraries(lock, Target.here(), tmp_path / "cache")
-    code = (
-        "import cv2, cryptography.fernet, fastapi_poe, google.genai, langdetect, matplotlib.pyplot"
+    for tests in ("numpy/tests", "pandas/tests", "sklearn/linear_model/tests", "matplotlib/tests"):
+        assert (libraries / tests).parent.is_dir()
+        assert not (libraries / tests).exists()
+    subprocess.run(
+        [runtime_python, "-c", JOBS], cwd=libraries, env={"HOME": str(tmp_path)}, check=True
     )
-    subprocess.run([runtime_python, "-c", code], cwd=libraries, env={}, check=True)
