@@ -59,9 +59,9 @@ def _mistake(bot: fp.PoeBot, error: BaseException) -> str:
     named = f"{code.co_name} ({place(code.co_filename)}:{code.co_firstlineno})"
     if isinstance(error, TypeError) and not inspect.isasyncgenfunction(method):
         return f"{named} doesn't yield: {WRITE}, also in place of `return`"
-    event = _variables(error).get("event")
-    if isinstance(error, AttributeError) and event is not None:
-        return f"{named} yields {type(event).__name__} values: {WRITE}"
+    variables = _variables_of_query(error)
+    if isinstance(error, AttributeError) and "event" in variables:
+        return f"{named} yields {type(variables['event']).__name__} values: {WRITE}"
     return ""
 
 
@@ -73,9 +73,10 @@ def _own_method(bot: fp.PoeBot) -> Any:
     return next((each for each in own if is_of_bot(each.__code__.co_filename)), None)
 
 
-def _variables(error: BaseException) -> dict[str, Any]:
-    """Those of the code that raised `error`."""
+def _variables_of_query(error: BaseException) -> dict[str, Any]:
+    """Those of fastapi_poe's `handle_query`, if that is what raised `error`."""
     trace: TracebackType | None = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
-    return trace.tb_frame.f_locals if trace else {}
+    frame = trace.tb_frame if trace else None
+    return frame.f_locals if frame and frame.f_code.co_name == "handle_query" else {}

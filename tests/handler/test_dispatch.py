@@ -10,6 +10,7 @@ import pytest
 
 from handler.app.dispatch import App
 from handler.app.load import BadBot, load
+from handler.log.places import BOT
 from handler.log.record import NAME, Record
 from handler.secret.members import BadMember
 
@@ -339,3 +340,56 @@ async def test_a_refusal_is_in_the_requests_record(key, refused):
 
     await post(recorded, query(), key)
     assert record.refused is refused
+
+
+SLIPS = {
+    "yield 'hello'": "yields str values",
+    "yield {'text': 'hello'}": "yields dict values",
+    "yield None": "yields NoneType values",
+    "return 'hello'": "doesn't yield",
+    "pass": "doesn't yield",
+}
+
+
+@pytest.mark.parametrize("statement", SLIPS)
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_a_slip_that_fails_in_fastapi_poe_names_the_bots_function(statement, caplog):
+    source = (
+        "import fastapi_poe as fp\n"
+        "class Slip(fp.PoeBot):\n"
+        f"    async def get_response(self, request):\n        {statement}\n"
+    )
+    names = {"__name__": "bot"}
+    exec(compile(source, f"{BOT}/bot.py", "exec"), names)
+    response = await post(App([names["Slip"](access_key=KEY)]), query())
+    assert response.text.endswith("event: done\r\ndata: {}\r\n\r\n")
+    assert f"get_response (bot/bot.py:3) {SLIPS[statement]}: write `yield fp." in caplog.text
+
+
+async def test_an_error_of_the_bots_own_code_is_no_slip(caplog):
+    source = (
+        "import fastapi_poe as fp\n"
+        "class Failing(fp.PoeBot):\n"
+        "    async def get_response(self, request):\n"
+        "        None.upper()\n"
+        "        yield fp.PartialResponse(text='hello')\n"
+    )
+    names = {"__name__": "bot"}
+    exec(compile(source, f"{BOT}/bot.py", "exec"), names)
+    await post(App([names["Failing"](access_key=KEY)]), query())
+    assert "write `yield" not in caplog.text
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_poe_gets_an_exceptions_text_with_bot_debug_alone(monkeypatch, shown):
+    class Failing(fp.PoeBot):
+        async def get_response(self, request):
+            raise ValueError("the text\nof it")
+            yield
+
+    monkeypatch.setattr("handler.log.shows_texts", shown)
+    response = await post(App([Failing(access_key=KEY)]), query())
+    [data] = [line for line in response.text.splitlines() if "raw_response" in line]
+    raw = json.loads(data.removeprefix("data: "))["raw_response"]
+    assert ("Traceback (most recent call last):\n" in raw) is shown
+    assert ("ValueError: the text\nof it" in raw) is shown
