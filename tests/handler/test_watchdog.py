@@ -98,7 +98,10 @@ async def fail_midway(api):
     stream = await api.stream(Invocation("id", 0, b""))
     stream.write(b"{}")
     stream._connection._transport.pause_reading()  # as where the event loop is stuck
-    await asyncio.to_thread(stream.fail_now, DEADLINE)
+    try:
+        await asyncio.to_thread(stream.fail_now, DEADLINE)
+    finally:
+        stream._connection.close()
 
 
 FAILING = pytest.mark.parametrize("fail", [fail_before_an_answer, fail_midway])
