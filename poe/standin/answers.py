@@ -1,92 +1,18 @@
-"""What the bots of the stand-in answer, as a file in the bot's folder tells it: poe_answers.toml.
-
-    [[answer]]
-    bot = "GPT-4"                  # which bot; without it, every bot
-    when = "plan"                  # a regular expression found in the user's last message; optional
-    json = {steps = ["buy", "cook"]}
+"""What the bots of the stand-in answer, as a file in the bot's folder tells it.
 
 Blocks with the same `bot` and `when` take turns, call by call. Otherwise the first block that fits
 answers, and where none does, the stand-in's own models do.
 """
 
 import asyncio
-import json
-import re
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-from infra.toolchain.errors import UserError
-from infra.toolchain.json_file import read_text
-from poe.standin.models import WORD_SECONDS, Answer, ModelEvent, calls_of, error, paced, words
+from poe.standin.answers_file import BadAnswers, Block, parse
+from poe.standin.models import Answer, ModelEvent, calls_of, error, paced
 from poe.standin.question import Question
 from poe.standin.uploads import AttachmentStore, guess_type
-
-Seconds = Annotated[float, Field(ge=0, le=600)]
-
-
-class BadAnswers(UserError):
-    """The file can't be used: the text says where, and what is wrong."""
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class ToolCall(_Table):
-    name: str
-    arguments: dict[str, Any] = {}
-
-
-class Block(_Table):
-    """One answer. What it has is sent in this order: files, text or JSON, tool calls, the error."""
-
-    bot: str | None = None
-    when: re.Pattern[str] | None = None
-    text: str | list[str] | None = None
-    data: Annotated[Any, Field(alias="json")] = None
-    tool_calls: list[ToolCall] = []
-    files: list[str] = []
-    error: str | None = None
-    allow_retry: bool = True
-    status: Annotated[int, Field(ge=400, le=599)] | None = None
-    after: Seconds = 0
-    pause: Seconds = WORD_SECONDS
-
-    @model_validator(mode="after")
-    def _answers(self) -> Self:
-        if self.text is not None and self.data is not None:
-            raise ValueError("give either text or json")
-        if not {"text", "data", "tool_calls", "files", "error"} & self.model_fields_set:
-            raise ValueError("there is no text, json, tool_calls, files or error in it")
-        return self
-
-    @property
-    def pieces(self) -> list[str]:
-        if isinstance(self.text, list):
-            return self.text
-        whole = (
-            json.dumps(self.data, ensure_ascii=False, default=str)
-            if self.data is not None
-            else self.text
-        )
-        return words(whole or "")
-
-    def fits(self, bot: str, question: Question) -> bool:
-        return self.bot in (None, bot) and (
-            self.when is None or self.when.search(question.said) is not None
-        )
-
-
-class _File(_Table):
-    answer: list[Block] = []
 
 
 @dataclass
@@ -144,12 +70,13 @@ class Answers:
         try:
             self._turns = _grouped(parse(self.file)) if version else []
         except BadAnswers as fault:
-            self._say(f"poe: {fault}. Until then, the stand-in's own models answer")
+            self._say(f"poe: {fault}. Until that is fixed, the usual stand-ins answer")
 
     async def _play(self, block: Block) -> Answer:
         await asyncio.sleep(block.after)
-        for name in block.files:
-            yield self._attached(name)
+        for event in map(self._attached, block.files):
+            if event:
+                yield event
         async for event in paced(block.pieces, block.pause):
             yield event
         if block.tool_calls:
@@ -158,43 +85,18 @@ class Answers:
         if block.error is not None:
             yield error(block.error, allow_retry=block.allow_retry, status=block.status)
 
-    def _attached(self, name: str) -> ModelEvent:
+    def _attached(self, name: str) -> ModelEvent | None:
         path = self.file.parent / name
-        url = self._store.add(path.name, path.read_bytes())
+        try:
+            url = self._store.add(path.name, path.read_bytes())
+        except OSError as unreadable:  # it was there when the answers were read
+            self._say(f"poe: {path} isn't attached: {unreadable.strerror}")
+            return None
         return ModelEvent(
             "file",
             {"url": url, "content_type": guess_type(path.name), "name": path.name,
              "inline_ref": None},
         )  # fmt: skip
-
-
-def parse(file: Path) -> list[Block]:
-    """The blocks of the file. Raises BadAnswers."""
-    try:
-        blocks = _File.model_validate(tomllib.loads(read_text(file))).answer
-    except tomllib.TOMLDecodeError as invalid:
-        raise BadAnswers(f"{file} isn't TOML: {invalid}") from None
-    except ValidationError as invalid:
-        raise BadAnswers(
-            f"{file}: {'; '.join(_fault(each) for each in invalid.errors())}"
-        ) from None
-    except UserError as unreadable:
-        raise BadAnswers(str(unreadable)) from None
-    except (OSError, ValueError, RecursionError) as unusable:  # gone by now; 1,000 brackets
-        raise BadAnswers(f"{file} can't be used ({type(unusable).__name__})") from None
-    for number, block in enumerate(blocks, 1):
-        for name in block.files:
-            if not (file.parent / name).is_file():
-                raise BadAnswers(f"{file}: answer {number}: there is no file {name} in its folder")
-    return blocks
-
-
-def _fault(fault: "ErrorDetails") -> str:
-    """ "answer 2: txt: Extra inputs are not permitted", without the value."""
-    place = [part for part in fault["loc"] if part != "answer"]
-    if place and isinstance(place[0], int):
-        place[0] = f"answer {place[0] + 1}"
-    return ": ".join([*map(str, place), fault["msg"].removeprefix("Value error, ")])
 
 
 def _grouped(blocks: Iterable[Block]) -> list[_Turns]:

@@ -45,7 +45,9 @@ class BotCalls:
         """Answer a POST to /bot/{bot}."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or not self._keys.may_call(key):
-            self._say("poe: a call to a bot was refused: its key is wrong")
+            self._say(
+                "poe: a call to a bot was refused: its key is neither a bot's nor POE_API_KEY"
+            )
             return event_stream(error("Invalid API key."), status=401)
         try:
             body = await request.json()

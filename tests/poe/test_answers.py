@@ -201,10 +201,20 @@ async def test_a_change_counts_from_the_next_call_on(told: Told) -> None:
         (b"[[answer]\n", "isn't TOML: Expected ']]' at the end of an array declaration (at line 1"),
         (b"\xff\xfe", "isn't UTF-8: save it as UTF-8"),
         (b"x = " + b"[" * 5000, "can't be used (RecursionError)"),
-        (b"[[answers]]\ntext = 'x'", "answers: Extra inputs are not permitted"),
-        (b"[answer]\ntext = 'x'", "Input should be a valid list"),
-        (b"[[answer]]\ntext = 'x'\n[[answer]]\ntxt = 'x'", "answer 2: txt: Extra inputs"),
-        (b"[[answer]]\ntext = 7", "answer 1: text: str: Input should be a valid string"),
+        (
+            b"[[answers]]\ntext = 'x'",
+            "`answers` isn't known here: begin each answer with [[answer]]",
+        ),
+        (b"[answer]\ntext = 'x'", "begin each answer with [[answer]]"),
+        (
+            b"[[answer]]\ntext = 'x'\n[[answer]]\ntxt = 'x'",
+            "answer 2: `txt` isn't one of bot, when, text, json,",
+        ),
+        (b"[[answer]]\ntext = 7", "answer 1: text: Input should be a valid string. Until"),
+        (
+            b"[[answer]]\ntool_calls = [{name = 'f', args = {}}]",
+            "answer 1: tool_calls: 0: `args` isn't one of name, arguments. Until",
+        ),
         (b"[[answer]]\ntext = 'x'\njson = 1", "answer 1: give either text or json"),
         (b"[[answer]]\nbot = 'A'", "answer 1: there is no text, json, tool_calls, files or error"),
         (b"[[answer]]\ntext = 'x'\nwhen = '('", "answer 1: when: Input should be a valid regular"),
@@ -223,6 +233,16 @@ async def test_a_fault_is_one_line_and_the_usual_answers_go_on(
     assert line.startswith(f"poe: {told.file}")
     assert fault in line
     assert "\n" not in line
+
+
+async def test_a_file_that_went_away_is_named(told: Told) -> None:
+    attached = told.file.parent / "gone.png"
+    attached.write_bytes(b"")
+    told.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["gone.png"]')
+    assert await told.text("Any") == "Look"
+    attached.unlink()
+    assert await told.text("Any") == "Look"
+    assert told.lines[-1] == f"poe: {attached} isn't attached: No such file or directory"
 
 
 async def test_a_folder_in_its_place_is_named(told: Told) -> None:

@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,11 +15,14 @@ from poe.standin.bots import Bots
 from poe.standin.models import NO_SUCH_BOT
 from poe.standin.openai_api.completion import Completion
 from poe.standin.openai_api.errors import ApiError, refusal
-from poe.standin.openai_api.request import parse
+from poe.standin.openai_api.request import ChatRequest, parse
+from poe.standin.openai_api.responses import ModelResponse
+from poe.standin.openai_api.responses_request import chat_body
 from poe.standin.passing_on import pass_on
 from poe.standin.record import Keys, Record
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 MODELS = "/v1/models"
 
 _PER_MINUTE = 500  # requests
@@ -47,30 +51,45 @@ class OpenAiApi:
             methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
             return [Route("/v1/{path:path}", self._on_to_poe, methods=methods)]
         return [
-            Route(CHAT, self._chat, methods=["POST"]),
+            Route(CHAT, partial(self._asked, self._completion), methods=["POST"]),
+            Route(RESPONSES, partial(self._asked, self._response), methods=["POST"]),
             Route(MODELS, self._list),
             Route(MODELS + "/{model:path}", self._one),
         ]
 
-    async def _chat(self, request: Request) -> Response:
+    async def _asked(
+        self, answer: Callable[[Any], Awaitable[Response]], request: Request
+    ) -> Response:
         began = time.monotonic()
         try:
             self._authorize(request)
-            response = await self._completion(await _json(request))
+            response = await answer(await _json(request))
         except ApiError as error:
-            self._say(f"poe: a call to {CHAT} ended with status {error.status}: {error}")
+            path = request.url.path
+            self._say(f"poe: a call to {path} ended with status {error.status}: {error}")
             response = refusal(error.status, str(error))
         response.headers.update(_headers(time.monotonic() - began))
         return response
 
     async def _completion(self, body: Any) -> Response:
-        chat = parse(body)
-        self._record.completions.append(body)
-        completion = Completion(chat, self._bots.answer(chat.model, chat.question()))
+        chat, completion = self._begun(body)
         if not chat.stream:
             return JSONResponse(await completion.whole())
         await completion.begin()
         return StreamingResponse(completion.chunks(), media_type="text/event-stream")
+
+    async def _response(self, body: Any) -> Response:
+        chat, completion = self._begun(chat_body(body))
+        response = ModelResponse(completion, chat.model)
+        if not chat.stream:
+            return JSONResponse(await response.whole())
+        await completion.begin()
+        return StreamingResponse(response.events(), media_type="text/event-stream")
+
+    def _begun(self, body: Any) -> tuple[ChatRequest, Completion]:
+        chat = parse(body)
+        self._record.completions.append(body)
+        return chat, Completion(chat, self._bots.answer(chat.model, chat.question()))
 
     def _authorize(self, request: Request) -> None:
         """Raises ApiError for any key but the person's."""

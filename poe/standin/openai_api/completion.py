@@ -21,9 +21,10 @@ def tokens(text: str) -> int:
 
 
 class Completion:
-    """One answer: either `whole` or, after `begin`, `chunks`. Each is to be used once.
+    """One answer: either `whole` or, after `begin`, `chunks` or `deltas`, once.
 
-    `begin` and `whole` raise ApiError where the bot answers with an error.
+    `begin` and `whole` raise ApiError where the bot answers with an error. At the end, `reason`
+    and `usage` say why it ended and what it took.
     """
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
@@ -31,7 +32,7 @@ class Completion:
         self._deltas = self._limited(answer)
         self._first: Delta | None = None
         self._used = 0
-        self._reason = "stop"
+        self.reason = "stop"
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
@@ -41,40 +42,45 @@ class Completion:
     async def whole(self) -> dict[str, Any]:
         content = ""
         calls: list[dict[str, Any]] = []
-        async for delta in self._deltas:
+        async for delta in self.deltas():
             content += delta.get("content", "")
             for piece in delta.get("tool_calls", []):
                 _add(calls, piece)
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
         if calls:
             message |= {"content": content or None, "tool_calls": calls}
-        choice = {"index": 0, "message": message, "finish_reason": self._reason, "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": self.reason, "logprobs": None}
         return {
             **self._head,
             "object": "chat.completion",
             "choices": [choice],
-            "usage": self._usage(),
+            "usage": self.usage(),
         }
 
     async def begin(self) -> None:
         """Wait for the answer's first piece: only before it can the status tell of an error."""
         self._first = await anext(self._deltas, None)
 
+    async def deltas(self) -> AsyncIterator[Delta]:
+        """What the answer is made of, the first piece included. Raises ApiError."""
+        if self._first:
+            yield self._first
+        async for delta in self._deltas:
+            yield delta
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The answer as server-sent events; an error midway is the last of them."""
         yield self._chunk({"role": "assistant", "content": ""})
         try:
-            if self._first:
-                yield self._chunk(self._first)
-            async for delta in self._deltas:
+            async for delta in self.deltas():
                 yield self._chunk(delta)
         except ApiError as error:
             yield _event(error_object(error.status, str(error)))
             return
-        yield self._chunk({}, self._reason)
+        yield self._chunk({}, self.reason)
         options = self._request.stream_options
         if options and options.include_usage:
-            yield _event(self._chunk_head() | {"choices": [], "usage": self._usage()})
+            yield _event(self._chunk_head() | {"choices": [], "usage": self.usage()})
         yield b"data: [DONE]\n\n"
 
     async def _limited(self, answer: Answer) -> AsyncIterator[Delta]:
@@ -85,11 +91,11 @@ class Completion:
                 continue
             cost = tokens(delta.get("content", "") or json.dumps(delta))
             if self._request.limit is not None and self._used + cost > self._request.limit:
-                self._reason = "length"
+                self.reason = "length"
                 return
             self._used += cost
             if "tool_calls" in delta:
-                self._reason = "tool_calls"
+                self.reason = "tool_calls"
             yield delta
 
     def _chunk(self, delta: Delta, reason: str | None = None) -> bytes:
@@ -99,7 +105,7 @@ class Completion:
     def _chunk_head(self) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk"}
 
-    def _usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, int]:
         asked = sum(tokens(message.text) for message in self._request.messages)
         return {
             "prompt_tokens": asked,
