@@ -20,7 +20,7 @@ def replaced_by_the_host(requirements: Requirements, host: Path) -> list[str]:
     """A line for each requirement that the host's own version takes the place of."""
     pins, file = host_pins(host), requirements.file.name
     lines = []
-    for asked in map(_parsed, requirements.lines + requirements.constraints):
+    for asked in map(parsed, requirements.lines + requirements.constraints):
         pin = pins.get(canonicalize_name(asked.name)) if asked else None
         if asked and pin and (asked.url or not asked.specifier.contains(pin, prereleases=True)):
             wanted = (
@@ -33,13 +33,13 @@ def replaced_by_the_host(requirements: Requirements, host: Path) -> list[str]:
 def other_constraints(requirements: Requirements, host: Path) -> tuple[str, ...]:
     """Those that don't name what the host pins: uv holds them against its overrides, too."""
     pins = host_pins(host)
-    parsed = [(line, _parsed(line)) for line in requirements.constraints]
+    pairs = [(line, parsed(line)) for line in requirements.constraints]
     return tuple(
-        line for line, each in parsed if not each or canonicalize_name(each.name) not in pins
+        line for line, each in pairs if not each or canonicalize_name(each.name) not in pins
     )
 
 
-def _parsed(line: str) -> Requirement | None:
+def parsed(line: str) -> Requirement | None:
     """None for what isn't one: uv reports that."""
     try:
         return Requirement(re.sub(r"\s--\w.*", "", line))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.package.lock.file import OLDEST_PYTHON
+from infra.package.lock.hints import overrides
 from infra.package.lock.requirements import Requirements
 from infra.package.target import PackageError, configured_python
 from infra.toolchain.uv import environment_for_builds, find_uv
@@ -71,6 +72,7 @@ def _write_inputs(requirements: Requirements, host: Path, folder: Path) -> None:
     lines = {
         "requirements.txt": [*requirements.indexes, *requirements.lines],
         "constraints.txt": requirements.constraints,
+        "overrides.txt": overrides(requirements),
     }
     for name, content in lines.items():
         (folder / name).write_text("".join(f"{line}\n" for line in content), "utf-8")
@@ -86,7 +88,8 @@ def _compile(
             "--python", sys.executable,
             "--generate-hashes", "--no-header", "--output-file", "requirements.lock",
             # A bot that pins another fastapi_poe gets the host's, which the host was tested with.
-            "--overrides", "host.txt", "--constraints", "constraints.txt",
+            "--overrides", "host.txt", "--overrides", "overrides.txt",
+            "--constraints", "constraints.txt",
             *(["--upgrade"] if upgrade is None else names), "requirements.txt", "host.txt",
         ],
         cwd=folder, env=environment_for_builds(), stderr=subprocess.PIPE, text=True,

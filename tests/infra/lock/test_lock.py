@@ -486,6 +486,19 @@ def test_opencv_with_windows_is_locked_with_a_hint_at_the_one_without(project: P
     assert "require opencv-python-headless" in hint
 
 
+def test_opencv_without_windows_takes_the_place_of_the_one_that_another_library_wants(
+    project: Project,
+) -> None:
+    """Each would overwrite the other's files."""
+    project.house.wheel("opencv-python")
+    project.house.wheel("opencv-python-headless")
+    project.house.wheel("camera", requires=["opencv-python>=1.0"])
+    project.requires("camera", "OpenCV_Python.headless")
+    assert project.versions().keys() > {"camera", "opencv-python-headless"}
+    assert "opencv-python" not in project.versions()
+    assert len(project.said) == 1
+
+
 def test_what_has_wheels_of_compiled_code_is_not_built_as_its_slower_self(project: Project) -> None:
     project.house.wheel("fast", tag="cp311-cp311-manylinux_2_28_x86_64")
     project.house.sources("fast", kind="pure")
