@@ -12,7 +12,7 @@ import pytest
 from fastapi_poe.client import AttachmentUploadError, BotError
 
 from poe.standin.standin import PoeStandIn
-from poe.standin.uploads import served_files
+from poe.standin.uploads import AttachmentStore, served_files
 from tests.support.closed import CLOSED
 
 KEY = "k" * 32
@@ -209,3 +209,13 @@ def test_attached_files_are_served_while_nobody_runs_a_loop(tmp_path: Path) -> N
         httpx.get(attachment["url"], trust_env=False)
     with pytest.raises(FileNotFoundError), served_files([tmp_path / "missing"]):
         pass
+
+
+def test_an_upload_is_found_by_its_identifier_and_its_name_together(tmp_path: Path) -> None:
+    store = AttachmentStore(tmp_path / "files", "http://store/")
+    identifier, name = store.add("a.txt", b"x").split("/")[-2:]
+    found = store.find(identifier, name)
+    assert found
+    assert found.read_bytes() == b"x"
+    assert store.find(identifier, "b.html") is None
+    assert store.find("another", name) is None
