@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-KEPT = 20  # of the libraries, and of the host compiled for each of them
+KEPT = 12  # about six times the libraries, and the host compiled for each of them
 # Another process may be copying what was used a moment ago.
 LEAST_AGE = 24 * 3600  # seconds
 
