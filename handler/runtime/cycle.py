@@ -10,12 +10,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from mangum.handlers import HTTPGateway
-from mangum.types import LambdaConfig, LambdaContext
-from starlette.types import ASGIApp, Message, Scope
+from mangum.types import LambdaContext
+from starlette.types import ASGIApp, Message
 
 from handler.log.errors import stack_of
 from handler.runtime import deadlines, wire
+from handler.runtime.request_scope import gateway_of
 from handler.runtime.wire import BadEvent, Failure
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,6 @@ BODYLESS_STATUS = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
 # Function URLs have been seen to hold a head, or a first small piece of body, until more follows;
 # Poe counts 5 s to the first byte. A comment isn't an event (HTML standard, 9.2.6).
 FIRST_COMMENT = b":\r\n\r\n"
-MANGUM_CONFIG: LambdaConfig = {
-    "api_gateway_base_path": "/",
-    "text_mime_types": [],
-    "exclude_headers": [],
-}
 DEADLINE = Failure("Deadline", "the bot was not done before the function's deadline")
 
 
@@ -84,9 +79,8 @@ class Cycle:
     ) -> None:
         self._event: dict[str, Any] | None = event  # until its body is read
         self._context = context
-        self._gateway = HTTPGateway(event, context, MANGUM_CONFIG)
         try:
-            self.scope: Scope = self._gateway.scope
+            self._gateway, self.scope = gateway_of(event, context)
         except Exception as error:
             raise BadEvent("the event's request is malformed") from error
         self.scope["state"] = state

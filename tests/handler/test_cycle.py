@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from starlette.requests import Request
 
 from handler.runtime.context import Context
 from handler.runtime.cycle import DEADLINE, BadEvent, Cycle, State, UnexpectedMessage
@@ -202,9 +203,74 @@ async def test_the_scope_is_mangums_with_the_event_the_context_and_a_state():
     assert scope["state"] == {}
 
 
+DOMAIN = "abc.lambda-url.eu-west-1.on.aws"
+
+
 @pytest.mark.parametrize(
-    "broken", [{"headers": ["x"]}, {"headers": {"host": "a:b:c"}}, {"cookies": [1]}]
+    ("headers", "server", "url"),
+    [
+        ({"host": "bot.example"}, ("bot.example", 443), "https://bot.example/a"),
+        ({"host": "bot.example:8080"}, ("bot.example", 8080), "https://bot.example:8080/a"),
+        ({"host": "[::1]:8080"}, ("::1", 8080), "https://[::1]:8080/a"),
+        ({"host": "[::1]"}, ("::1", 443), "https://[::1]/a"),
+        (
+            {"host": "bot.example", "x-forwarded-proto": "http"},
+            ("bot.example", 80),
+            "http://bot.example/a",
+        ),
+        (
+            {"host": "bot.example", "x-forwarded-port": "8443"},
+            ("bot.example", 8443),
+            "https://bot.example/a",
+        ),
+        # What isn't a host or a port is no reason to refuse a request.
+        ({"host": "bot.example", "x-forwarded-port": "x"}, ("bot.example", 443), None),
+        ({"host": "bot.example:port"}, (DOMAIN, 443), None),
+        ({"host": "a:b:c"}, (DOMAIN, 443), None),
+        ({"host": "bot.example:65536"}, (DOMAIN, 443), f"https://{DOMAIN}/a"),
+        ({"host": "bot.example:"}, ("bot.example", 443), None),
+        ({"host": "[:::]"}, (DOMAIN, 443), f"https://{DOMAIN}/a"),
+        ({"host": "[::1]:x"}, (DOMAIN, 443), f"https://{DOMAIN}/a"),
+        ({"host": "::1"}, (DOMAIN, 443), None),
+        ({}, (DOMAIN, 443), f"https://{DOMAIN}/a"),
+    ],
 )
+async def test_any_host_reaches_the_app(headers, server, url):
+    event = function_url_event("GET", "/a")
+    event["headers"] = headers
+    event["requestContext"]["domainName"] = DOMAIN
+    scope = cycle_of(event)[0].scope
+    assert scope["server"] == server
+    got = {name.decode(): value.decode() for name, value in scope["headers"]}
+    assert got == headers
+    if url:
+        assert str(Request(scope).url) == url
+
+
+async def test_without_a_host_and_a_domain_there_is_no_server():
+    event = function_url_event()
+    event["headers"] = {}
+    event["requestContext"].pop("domainName", None)
+    assert cycle_of(event)[0].scope["server"] is None
+
+
+async def test_an_odd_host_gets_its_answer():
+    async def app(scope, receive, send):
+        await send(START)
+        await send(body(b"hello"))
+
+    cycle, stream = cycle_of(function_url_event(headers={"host": "[::1]:x"}))
+    assert await cycle.run(app) is None
+    assert stream.ended
+
+
+async def test_the_raw_path_has_the_escapes_that_the_path_has_not():
+    scope = cycle_of(function_url_event("GET", "/a%20b%2Fc/%C3%A9"))[0].scope
+    assert scope["raw_path"] == b"/a%20b%2Fc/%C3%A9"
+    assert scope["path"] == "/a b/c/é"
+
+
+@pytest.mark.parametrize("broken", [{"headers": ["x"]}, {"headers": {"host": 1}}, {"cookies": [1]}])
 async def test_what_mangum_cannot_read_is_a_bad_event(broken):
     with pytest.raises(BadEvent):
         cycle_of({**function_url_event(), **broken})
