@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _deploy(deployment)
         function = deployed.fetch(stack)
         package = function.unpack(FOLDER / "package")
-        its_secret = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint}
-        config = function.config(package, its_secret | aws.credentials.environment)
+        its_aws = {"AWS_ENDPOINT_URL": aws.endpoint} | aws.credentials.environment
+        config = function.config(package, its_aws)
         _keep_variables(aws)
         asyncio.run(_serve(config, stack, options.port, began))
 

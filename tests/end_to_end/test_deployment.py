@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -71,13 +72,11 @@ class World:
 
     @property
     def context(self) -> list[str]:
-        """This machine's processor and Python, so that the package runs here."""
-        chosen = {
-            "stack": STACK,
-            "arch": this_architecture(),
-            "python": this_version(),
-            "bot_file": self.bot_file,
-        }
+        return self.context_of(stack=STACK, bot_file=self.bot_file)
+
+    def context_of(self, **values: object) -> list[str]:
+        """With this machine's processor and Python, so that the package runs here."""
+        chosen = {"arch": this_architecture(), "python": this_version(), **values}
         return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
     @property
@@ -141,13 +140,13 @@ class Deployment:
     retention_days: int
 
     @classmethod
-    def seen_by(cls, world: World, said: str) -> "Deployment":
-        (stack,) = world.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    def seen_by(cls, world: World, said: str, stack_name: str = STACK) -> "Deployment":
+        (stack,) = world.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
         with pytest.MonkeyPatch.context() as patch:
             for name, value in world.aws.variables.items():
                 patch.setenv(name, value)
-            function = deployed.fetch(STACK)
+            function = deployed.fetch(stack_name)
         functions, iam = world.client("lambda"), world.client("iam")
         of_alias = {"FunctionName": function.configuration["FunctionName"], "Qualifier": "live"}
         role = function.configuration["Role"].rpartition("/")[2]
@@ -378,6 +377,46 @@ async def test_after_a_deployment_nothing_differs(second: Second) -> None:
     assert "There were no differences" in second.difference.stdout + second.difference.stderr
 
 
+@pytest.fixture(scope="module")
+def remember(world: World, first: Deployment) -> Iterator[Deployment]:
+    """The example with a table of its own, deployed."""
+    folder, name = world.folder / "remember", "Remember"
+    shutil.copytree(ROOT / "examples" / "remember", folder)
+    context = world.context_of(stack=name, bot_dir=folder)
+    yield Deployment.seen_by(world, world.run("commands.deploy", *context), name)
+    world.run("commands.destroy", *context, "--yes")
+
+
+async def test_what_a_bot_keeps_in_a_table_outlives_its_environment(
+    world: World, remember: Deployment, tmp_path: Path
+) -> None:
+    answers = []
+    for number in range(2):
+        async with served(world, remember, tmp_path / str(number)) as url:
+            for user in ("u-1", "u-1", "u-2"):
+                answers.append((await ask(url, remember.key, user)).text)
+    counts = (1, 2, 1, 3, 4, 2)
+    assert answers == [f"This is message {count} of yours." for count in counts]
+
+
+async def test_the_bot_may_count_in_its_table_and_do_nothing_else_there(
+    world: World, remember: Deployment
+) -> None:
+    table = remember.function.configuration["Environment"]["Variables"]["COUNTS_TABLE"]
+    database = world.client("dynamodb", role_credentials(world, remember))
+    key = {"user_id": {"S": "u-1"}}
+    refused = [
+        lambda: database.scan(TableName=table),
+        lambda: database.get_item(TableName=table, Key=key),
+        lambda: database.delete_item(TableName=table, Key=key),
+        lambda: database.delete_table(TableName=table),
+        lambda: database.update_item(TableName="other", Key=key),
+    ]
+    for call in refused:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call()
+
+
 async def test_destroy_leaves_nothing_but_the_cdks_own(world: World, second: Second) -> None:
     said = world.run("commands.destroy", *world.context, "--yes")
     assert "CDKToolkit" in said
@@ -396,7 +435,7 @@ async def served(world: World, deployment: Deployment, folder: Path) -> AsyncIte
     """The deployed zip in the local Lambda, under its role's credentials."""
     credentials = role_credentials(world, deployment)
     variables = {name.upper(): value for name, value in credentials.items()}
-    endpoint = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": world.aws.endpoint}
+    endpoint = {"AWS_ENDPOINT_URL": world.aws.endpoint}
     package = deployment.function.unpack(folder)
     config = deployment.function.config(package, variables | endpoint)
     async with LocalLambda(config, on_line=lambda _: None) as function:
@@ -404,9 +443,10 @@ async def served(world: World, deployment: Deployment, folder: Path) -> AsyncIte
         yield function.url
 
 
-async def ask(url: str, key: str) -> Turn:
+async def ask(url: str, key: str, user_id: str | None = None) -> Turn:
     """Raises Refused."""
     async with Conversation(url, key) as conversation:
+        conversation.user_id = user_id or conversation.user_id
         answer = conversation.ask("hello")
         async for _ in answer:
             pass

@@ -100,6 +100,12 @@ async def test_own_provider_says_so_when_its_key_is_refused(run: Runner) -> None
     assert turn.error == "The model's provider answered with status 401."
 
 
+async def test_remember_counts_in_memory_where_there_is_no_table(run: Runner) -> None:
+    async with run.folder("remember") as bot:
+        answers = [(await bot.ask("hello")).text for _ in range(2)]
+    assert answers == [f"This is message {count} of yours." for count in (1, 2)]
+
+
 async def test_openai_library_streams_what_a_model_of_poe_answers(run: Runner) -> None:
     async with run.folder("openai_library", POE_API_KEY="any") as bot:
         await bot.ask("hello")

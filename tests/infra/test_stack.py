@@ -1,5 +1,6 @@
 """What the stack promises, read from its template."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.package.target import Target
+from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
 from tests.support.bot_folder import write_folder
 from tests.support.cdk import Synthesized, synthesize
@@ -269,6 +271,28 @@ def test_cdk_nag_finds_nothing_that_is_not_acknowledged(
     plain: Synthesized, full: Synthesized
 ) -> None:
     assert (plain.findings, full.findings) == ([], [])
+
+
+def test_the_table_of_the_example_keeps_the_rules_too_and_the_bot_may_only_count(
+    code: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "remember"
+    shutil.copytree(ROOT / "examples" / "remember", folder)
+    found = synthesize(code, nag=True, bot=BotFolder.at(str(folder)))
+    assert found.findings == []
+    table = found.id_of("AWS::DynamoDB::Table")
+    assert found.resource(table)["DeletionPolicy"] == "Retain"
+    assert found.only("AWS::DynamoDB::Table")["BillingMode"] == "PAY_PER_REQUEST"
+    variables = found.only("AWS::Lambda::Function")["Environment"]["Variables"]
+    assert variables["COUNTS_TABLE"] == {"Ref": table}
+    granted = [each for each in found.statements() if "dynamodb" in str(each["Action"])]
+    assert granted == [
+        {
+            "Action": "dynamodb:UpdateItem",
+            "Effect": "Allow",
+            "Resource": [{"Fn::GetAtt": [table, "Arn"]}],
+        }
+    ]
 
 
 def test_cdk_nag_would_be_heard(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ os.environ["JSII_NODE"] = str(node.required().folder / "node")  # read when the 
 import aws_cdk as cdk
 import cdk_nag
 
+from infra.app import extend
+from infra.package.bot_folder import BotFolder
 from infra.stack.bot_stack import BotStack
 from infra.stack.options import Options
 
@@ -56,12 +58,17 @@ class Synthesized:
         return path
 
 
-def synthesize(package: Path, *, nag: bool = False, **context: Any) -> Synthesized:
+def synthesize(
+    package: Path, *, nag: bool = False, bot: BotFolder | None = None, **context: Any
+) -> Synthesized:
+    """`bot`: whose stack.py adds to the stack."""
     with tempfile.TemporaryDirectory() as folder:
         app = cdk.App(analytics_reporting=False, outdir=folder)
         if nag:
             cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
         stack = BotStack(app, Options.from_context(context), package)
+        if bot:
+            extend(stack, bot)
         try:
             app.synth()
         except RuntimeError as error:

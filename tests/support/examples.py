@@ -51,7 +51,8 @@ class Runner:
 
     def folder(self, name: str, **variables: str) -> Any:
         """An example of several files. POE_API_KEY is a person's key for the stand-in, too."""
-        files = {file.name: file.read_text() for file in (EXAMPLES / name).iterdir()}
+        entries = (EXAMPLES / name).iterdir()
+        files = {entry.name: entry.read_text() for entry in entries if entry.is_file()}
         return self.source(files.pop("bot.py"), variables, files)
 
     @asynccontextmanager
