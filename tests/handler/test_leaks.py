@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from local.secrets_manager import secret
-from poe.client.conversation import Conversation
+from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.standin.standin import PoeStandIn
 from tests.support.entries import ENTRIES, query, served_by
 from tests.support.package import KEY
@@ -54,6 +54,9 @@ class Bot(fp.PoeBot):
         for name in ("Echo", "Failing"):
             async for message in fp.stream_request(request, name, request.access_key):
                 yield message
+
+    async def on_reaction_with_context(self, reaction_request, context):
+        raise ValueError(reaction_request.reaction)
 
     async def get_settings(self, setting):
         return fp.SettingsResponse(server_bot_dependencies={"Echo": 9, "Failing": 9})
@@ -149,8 +152,10 @@ async def talk(url):
                 pass
         await poe.settings()
         await poe.report_feedback("m", "like")
-        await poe.report_reaction("m", MESSAGE)
         await poe.report_error(f"trouble with {MESSAGE}", {"said": MESSAGE, "key": KEY})
+        # Last: the bot raises, and uvicorn closes the connection.
+        with suppress(Refused, NotAnswering):
+            await poe.report_reaction("m", MESSAGE)
     async with httpx.AsyncClient() as http:
         half_an_emoji = json.loads(query(f"echo {MESSAGE}").model_dump_json())
         half_an_emoji["query"][0]["content"] += "\ud83d"
