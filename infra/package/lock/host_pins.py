@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from infra.package.lock.file import without_comments
+from infra.package.lock.file import read_text, versions, without_comments
 from infra.package.lock.requirements import Requirements
 
 
@@ -16,10 +16,14 @@ def host_pins(host: Path) -> dict[str, str]:
     return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
 
 
-def replaced_by_the_host(requirements: Requirements, host: Path) -> list[str]:
-    """A line for each requirement that the host's own version takes the place of."""
-    pins, file = host_pins(host), requirements.file.name
-    lines = []
+def tested_pins(host: Path) -> dict[str, str]:
+    """The versions of those and of all that they need, as the host was tested."""
+    return versions(read_text(host / "requirements.txt"))
+
+
+def replaced_by_the_host(requirements: Requirements, pins: dict[str, str]) -> list[str]:
+    """A line for each requirement that one of the host's versions, `pins`, takes the place of."""
+    file, lines = requirements.file.name, []
     for asked in map(parsed, requirements.lines + requirements.constraints):
         pin = pins.get(canonicalize_name(asked.name)) if asked else None
         if asked and pin and (asked.url or not asked.specifier.contains(pin, prereleases=True)):

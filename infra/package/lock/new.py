@@ -13,7 +13,12 @@ from packaging.utils import canonicalize_name
 from infra.package.lock.builds import built_here
 from infra.package.lock.file import OLDEST_PYTHON, Head, entries, read_head, read_text
 from infra.package.lock.hints import hints
-from infra.package.lock.host_pins import host_pins, other_constraints, replaced_by_the_host
+from infra.package.lock.host_pins import (
+    host_pins,
+    other_constraints,
+    replaced_by_the_host,
+    tested_pins,
+)
 from infra.package.lock.requirements import Requirements
 from infra.package.lock.resolution import resolve
 from infra.package.target import PackageError
@@ -37,16 +42,22 @@ def make_lock(
     """
     before = next((place for place in places if place.is_file()), None)
     seed = _seed(before, wanted, host)
-    for line in replaced_by_the_host(requirements, host):
+    said = replaced_by_the_host(requirements, host_pins(host))
+    for line in said:
         say(line)
-    requirements = replace(requirements, constraints=other_constraints(requirements, host))
+    asked = replace(requirements, constraints=other_constraints(requirements, host))
     with TemporaryDirectory() as folder:
-        new, python = resolve(requirements, host, seed, Path(folder), _names(upgrade, seed, host))
+        found = resolve(asked, host, seed, Path(folder), _names(upgrade, seed, host))
+    new = found.lock
+    if found.host_first:
+        for line in replaced_by_the_host(requirements, tested_pins(host)):
+            if line not in said:
+                say(line)
     built, warnings = built_here(new)
     for line in [*(f"warning: {warning}" for warning in warnings), *hints(entries(new))]:
         say(line)
     place = _write(f"{replace(wanted, built_here=built)}{new}", places)
-    say(_summary(place, places, new, python))
+    say(_summary(place, places, new, found.python))
     return place, built
 
 

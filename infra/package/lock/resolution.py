@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.package.lock.file import OLDEST_PYTHON
 from infra.package.lock.hints import overrides
+from infra.package.lock.host_pins import tested_pins
 from infra.package.lock.requirements import Requirements
 from infra.package.target import PackageError, configured_python
 from infra.toolchain.uv import environment_for_builds, find_uv
@@ -16,6 +18,7 @@ from infra.toolchain.uv import environment_for_builds, find_uv
 _UNREACHABLE = re.compile(r"error sending request|dns error|Request failed after|network was disab")
 _SERVER = re.compile(r"://(?:[^/@\s]*@)?([^/\s`]+)")
 _NEWER_PYTHON = re.compile(r"requested Python version|requires-python|requires Python")
+_CONFLICT = "requirements are unsatisfiable"
 _HEADING = re.compile(r"^(error|cause|hint): ")
 _NOISE = re.compile(
     r"No solution found|The build backend returned|Call to `|\[std|Traceback|File \"|Using CPython"
@@ -37,32 +40,57 @@ class Unreachable(PackageError):
     """The index of packages can't be reached."""
 
 
+@dataclass(frozen=True)
+class Resolution:
+    """The entries of a lock; the oldest Python that they are for; and whether the host's tested
+    versions had to take the place of the bot's, as for those of a `pip freeze` of last year."""
+
+    lock: str
+    python: str
+    host_first: bool = False
+
+
 def resolve(
     requirements: Requirements,
     host: Path,
     seed: str,
     folder: Path,
     upgrade: Sequence[str] | None = (),
-) -> tuple[str, str]:
-    """The entries of a lock, and the oldest Python that they are for.
-
-    `host` is laid out as handler/. Versions in `seed`, a lock, are kept where the requirements
+) -> Resolution:
+    """`host` is laid out as handler/. Versions in `seed`, a lock, are kept where the requirements
     allow them, but for the names in `upgrade`; None takes the newest of all. `folder` is an empty
     one to work in. Raises PackageError; Unreachable without a network.
     """
     _write_inputs(requirements, host, folder)
+    own = overrides(requirements)
+    tested = [f"{name}=={version}" for name, version in tested_pins(host).items()]
+    failure = ""
+    for host_first in (False, True):
+        _write_lines(folder / "overrides.txt", [*own, *(tested if host_first else [])])
+        lock, python, stderr = _resolve_for_a_python(folder, seed, upgrade)
+        if not stderr:
+            indexes = "".join(f"{line}\n" for line in requirements.indexes)
+            return Resolution(indexes + lock, python, host_first)
+        failure = failure or stderr
+        if _CONFLICT not in stderr:
+            break
+    raise explained(requirements.file.name, failure)
+
+
+def _resolve_for_a_python(
+    folder: Path, seed: str, upgrade: Sequence[str] | None
+) -> tuple[str, str, str]:
+    """The lock, the oldest Python that it is for, and, where there is none, uv's words."""
     newest = int(configured_python().partition(".")[2])
-    pythons = [f"3.{minor}" for minor in range(int(OLDEST_PYTHON[2:]), newest + 1)]
-    for python in pythons:
+    for minor in range(int(OLDEST_PYTHON[2:]), newest + 1):
         (folder / "requirements.lock").write_text(seed, "utf-8")
-        done = _compile(folder, python, upgrade)
+        done = _compile(folder, f"3.{minor}", upgrade)
         if not done.returncode:
-            lock = (folder / "requirements.lock").read_text("utf-8")
-            return "".join(f"{line}\n" for line in requirements.indexes) + lock, python
+            return (folder / "requirements.lock").read_text("utf-8"), f"3.{minor}", ""
         # Versions pinned on a newer Python often need it.
         if not _NEWER_PYTHON.search(done.stderr):
             break
-    raise explained(requirements.file.name, done.stderr)
+    return "", "", done.stderr
 
 
 def _write_inputs(requirements: Requirements, host: Path, folder: Path) -> None:
@@ -72,10 +100,13 @@ def _write_inputs(requirements: Requirements, host: Path, folder: Path) -> None:
     lines = {
         "requirements.txt": [*requirements.indexes, *requirements.lines],
         "constraints.txt": requirements.constraints,
-        "overrides.txt": overrides(requirements),
     }
     for name, content in lines.items():
-        (folder / name).write_text("".join(f"{line}\n" for line in content), "utf-8")
+        _write_lines(folder / name, content)
+
+
+def _write_lines(file: Path, lines: Iterable[str]) -> None:
+    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def _compile(

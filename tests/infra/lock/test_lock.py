@@ -218,6 +218,25 @@ def test_a_requirement_that_the_hosts_fastapi_poe_meets_gives_no_line(
     assert len(project.said) == 1
 
 
+def test_versions_that_the_hosts_fastapi_poe_cannot_run_with_give_way_to_the_hosts(
+    project: Project,
+) -> None:
+    """A `pip freeze` of the past. Where nothing contradicts, the bot's versions stay."""
+    files = {
+        "uv.toml": METADATA.format(version="0.0.83").replace('"starlette"', '"starlette>=1.0"')
+    }
+    write_folder(project.host, files)
+    project.house.wheel("starlette", "0.9")
+    project.requires("fastapi_poe==0.0.40", "starlette==0.9", "words")
+    assert project.versions() == {"fastapi-poe": "0.0.83", "starlette": "1.0", "words": "1.0"}
+    assert project.said[:-1] == [
+        "requirements.txt asks for fastapi_poe==0.0.40: the host's own 0.0.83 is used",
+        "requirements.txt asks for starlette==0.9: the host's own 1.0 is used",
+    ]
+    project.requires("starlette==1.1")
+    assert project.versions()["starlette"] == "1.1"
+
+
 def test_uvicorn_ships_where_the_bot_or_one_of_its_libraries_wants_it(project: Project) -> None:
     project.house.wheel("server", requires=["uvicorn"])
     project.requires("server")
