@@ -1,4 +1,4 @@
-"""The buffered way: awslambdaric and plain Mangum, as `handler.function.handler`.
+"""The buffered way: awslambdaric and Mangum, as `handler.function.handler`.
 
 For a function without the wrapper behind a BUFFERED Function URL. Lambda's convention wants the
 start at import.
@@ -16,6 +16,7 @@ from handler.log import lines
 from handler.log.explain import explained
 from handler.log.setup import set_up
 from handler.runtime.lifespan import lifespan
+from handler.runtime.request_scope import Gateway
 from handler.secret.reader import SecretReader
 
 # In place of awslambdaric's own lines, which hold exceptions' texts and the URLs that httpx calls.
@@ -43,7 +44,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     await app({**scope, "state": dict(_state)}, receive, send)
 
 
-_mangum = Mangum(_app, lifespan="off")
+_mangum = Mangum(_app, lifespan="off", custom_handlers=[Gateway])
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -31,12 +31,20 @@ _LAST_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
 
 
+class Gateway(HTTPGateway):
+    """For Mangum itself, which asks it for scope, body and response."""
+
+    @property
+    def scope(self) -> Scope:
+        return gateway_of(self.event, self.context)[1]
+
+
 def gateway_of(event: dict[str, Any], context: LambdaContext) -> tuple[HTTPGateway, Scope]:
     """Mangum's gateway, for the response, and the scope of the event's request.
 
     Raises whatever a malformed event makes Mangum raise.
     """
-    headers = {name.lower(): value for name, value in event["headers"].items()}
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     own = {name: headers.pop(name) for name in _KEPT_FROM_MANGUM if name in headers}
     shown = {name: event[name] for name in _OF_MANGUM if name in event}
     gateway = HTTPGateway({**shown, "headers": headers}, context, MANGUM_CONFIG)

@@ -54,6 +54,14 @@ async def test_each_leaves_a_persons_key_to_the_bot_and_opens_nothing_for_it(bui
             assert (await http.post(url, json=body, headers=headers)).status_code == 401
 
 
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("host", ["[::1]:8080", "127.0.0.1:65536", "localhost:port"])
+async def test_each_answers_whatever_the_host_is_called(words_package, entry, host):
+    async with served_by(entry, words_package) as url, httpx.AsyncClient() as http:
+        answer = await http.get(url, headers={"host": host})
+    assert answer.status_code == 200
+
+
 async def test_a_buffered_function_behind_a_streaming_url_shows_why_both_switches_go_together(
     words_package,
 ):
