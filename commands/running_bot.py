@@ -85,7 +85,8 @@ class RunningBot:
         except InitTimeout as error:
             print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
             slowest = await slow_start.remark(self.function.config)
-            raise UserError(f"the bot doesn't start: {error.message}; {slowest}") from None
+            reasons = "; ".join(filter(None, (error.message, slowest)))
+            raise UserError(f"the bot doesn't start: {reasons}") from None
         except InitError as error:
             return error
         if time.monotonic() - began >= slow_start.SLOW:

@@ -334,6 +334,18 @@ def test_the_bots_files_have_the_names_that_its_author_knows(tmp_path, text, sho
     assert with_own_names(text, bot) == shown.replace("{folder}", str(folder))
 
 
+def test_a_start_that_lambda_would_not_wait_for_names_its_slowest_imports(tmp_path):
+    files = {"bot.py": SLOW_BOT, "slow_library.py": SLEEP.format(10), "own.py": "words = 1\n"}
+    run = Run(free_port(), write_folder(tmp_path / "bot", files))
+    run.process.wait(100)
+    assert run.end() == 1
+    line = next(line for line in run.output.splitlines() if line.startswith("error: "))
+    words = (
+        "the bot doesn't start: the init took longer than 10 seconds; slowest at the start: slow_"
+    )
+    assert words in line
+
+
 def test_a_port_in_use_gives_one_clear_line(tmp_path):
     folder = write_folder(tmp_path / "bot", {"bot.py": BOT})
     with socket.socket() as taken:
