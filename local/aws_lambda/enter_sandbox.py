@@ -6,7 +6,7 @@ A program that needs nothing but Python, whose arguments are
 
 WAY      "root" or "user": everything but /tmp is read-only ([Errno 30]), /tmp is the directory TMP,
          with the machine's entries KEPT of /tmp in it, and /dev holds no more than Lambda's, so no
-         /dev/shm. All of it are mounts in a namespace of this process, for which "user" takes a
+         /dev/shm. All of these are mounts in a namespace of this process, for which "user" takes a
          user namespace first.
          "landlock": nothing but TMP and the machine's /tmp can be written ([Errno 13]).
 CGROUP   directories of the groups to join
@@ -47,7 +47,6 @@ class _RulesetAttributes(ctypes.Structure):
 
 
 class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
     _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
