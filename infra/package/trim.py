@@ -10,9 +10,13 @@ from infra.package.unused_tests import unused_tests
 # Installers' own notes. METADATA and entry_points.txt stay: opentelemetry reads them.
 INSTALLERS_FILES = {"INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"}
 
+# What Cython wrote, and a module of the same name next to it was compiled from: 6 MB of fonttools,
+# and so of matplotlib.
+GENERATED = (".c", ".cpp")
+
 
 def trim(folder: Path, named: Iterable[str] = ()) -> None:
-    """Drop console scripts, tests, type stubs and notes for installers.
+    """Drop console scripts, tests, type stubs, generated C, and notes for installers.
 
     `named`: the tests that the bot's own modules name, by `named_tests`.
     """
@@ -22,6 +26,9 @@ def trim(folder: Path, named: Iterable[str] = ()) -> None:
         shutil.rmtree(tests)
     for stub in folder.rglob("*.pyi"):
         stub.unlink()
+    for module in folder.rglob("*.so"):
+        for suffix in GENERATED:
+            module.with_name(module.name.partition(".")[0] + suffix).unlink(missing_ok=True)
     for metadata in folder.glob("*.dist-info"):
         _trim_metadata(metadata)
 

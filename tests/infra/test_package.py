@@ -197,6 +197,13 @@ def test_a_librarys_files_can_still_be_asked_for_and_are_those_that_ship(
     subprocess.run([runtime_python, "-c", script], cwd=package, check=True)
 
 
+def test_c_that_a_module_was_compiled_from_does_not_ship_and_other_c_does(tmp_path: Path) -> None:
+    compiled = {"fast.cpython-313-x86_64-linux-gnu.so", "fast.py", "fast.h", "template.c"}
+    write_folder(tmp_path / "lib", dict.fromkeys(compiled | {"fast.c", "fast.cpp"}, ""))
+    trim(tmp_path)
+    assert {path.name for path in (tmp_path / "lib").iterdir()} == compiled
+
+
 def test_metadata_that_is_not_utf_8_keeps_its_fields(tmp_path: Path) -> None:
     metadata = tmp_path / "old-1.0.dist-info/METADATA"
     metadata.parent.mkdir()
