@@ -94,8 +94,8 @@ check: venv-run  ## check a server bot, by default the one of `make run` [URL=ht
 	@exec $(PYTHON_IN_VENV) -m commands.check $(ITS_STACK) $(call option,url,URL) $(call option,text,TEXT)
 
 .PHONY: logs
-logs: venv-run  ## follow the deployed bot's log [SINCE=10m STACK=Name]
-	@exec $(PYTHON_IN_VENV) -m commands.logs $(ITS_STACK) $(call option,since,SINCE)
+logs: venv-run  ## follow the deployed bot's log [SINCE=10m ONLY=errors STACK=Name]
+	@exec $(PYTHON_IN_VENV) -m commands.logs $(ITS_STACK) $(call option,since,SINCE) $(call option,only,ONLY)
 
 # ARGS: the CDK's context, on top of cdk.json's.
 DEPLOYED = $(ITS_BOT) $(call option,stack,STACK) $(ARGS)

@@ -6,8 +6,9 @@ from commands.command import exit_with
 from commands.deploy import INTERRUPTED
 from commands.deployment import Deployment, deployment_parser
 from commands.terminal.prompt import answer
-from infra.aws.outputs import Unfinished, outputs
+from infra.aws.outputs import NoStack, Unfinished, outputs
 from infra.aws.preflight import current_account
+from infra.toolchain.errors import UserError
 
 WHAT_GOES = """\
 This removes {stack} from {account}:
@@ -33,11 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def destroy(deployment: Deployment, *, agreed: bool) -> int:
     """The exit status. Raises UserError."""
     stack = deployment.options.stack
-    account = current_account()
     try:
         url = outputs(stack).function_url
     except Unfinished:
         url = "(none: its deployment didn't complete)"
+    except NoStack as error:
+        raise UserError(f"{error.where}: nothing was removed, check STACK and AWS_REGION") from None
+    account = current_account()
     print(WHAT_GOES.format(stack=stack, account=account, url=url))
     if not agreed and answer(f"Type {stack} to continue: ") != stack:
         print("Nothing was changed. (`make destroy YES=yes` doesn't ask.)")

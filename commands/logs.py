@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,15 @@ from botocore.exceptions import ClientError
 
 from commands.arguments import Parser, chosen_stack
 from commands.command import exit_with
-from commands.terminal.log_lines import LogPrinter
+from commands.terminal.log_lines import LogPrinter, is_failure, request_id
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import outputs
 from infra.toolchain.errors import UserError
 
 SINCE = "10m"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+ERRORS = "errors"
 
 PAUSE = 2.0  # seconds between two reads
 # Lines of several environments arrive out of order: each read goes back this far.
@@ -28,11 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Raises UserError."""
     parser = Parser(prog="make logs", description=__doc__)
     parser.add_argument("--since", default=SINCE, help="how long ago to begin (%(default)s)")
+    parser.add_argument("--only", default="", help="errors, or the beginning of a request's id")
     parser.add_folder()
     parser.add_stack()
     options = parser.parse_args(arguments)
     begin = max(0.0, time.time() - seconds(options.since))
-    follow(outputs(chosen_stack(options)).log_group, begin)
+    wanted = chosen_lines(options.only)
+    follow(outputs(chosen_stack(options)).log_group, begin, wanted)
 
 
 def seconds(text: str) -> int:
@@ -44,18 +48,39 @@ def seconds(text: str) -> int:
     return int(parts[1]) * SECONDS[parts[2]]
 
 
-def follow(group: str, begin: float) -> None:
-    """Print lines from `begin` on (seconds since the epoch), until Ctrl-C."""
-    print(
-        f"{group}, since {datetime.fromtimestamp(begin):%H:%M:%S}. Press Ctrl-C to stop.",
-        file=sys.stderr,
-    )
-    lines = LogPrinter(print)
+def chosen_lines(only: str) -> Callable[[str], bool]:
+    """Which lines of the log to show: those about failures for "errors", of one request for the
+    beginning of its id, all for nothing. Raises UserError."""
+    if not only:
+        return lambda line: True
+    if only == ERRORS:
+        return is_failure
+    if not re.fullmatch(r"[0-9a-f]{4,8}(-[0-9a-f-]{0,27})?", only):
+        raise UserError(f"ONLY={only} is invalid: use errors, or the beginning of a request's id")
+    return lambda line: request_id(line).startswith(only)
+
+
+def follow(group: str, begin: float, wanted: Callable[[str], bool]) -> None:
+    """Print the `wanted` lines from `begin` on (seconds since the epoch), until Ctrl-C."""
+    since = f"{datetime.fromtimestamp(begin):%Y-%m-%d %H:%M:%S}"
+    print(f"{group}, since {since}. Press Ctrl-C to stop.", file=sys.stderr)
+    lines = LogPrinter(print, dated=True)
     log = Log(group, begin)
+    if not _print_new(log, lines, wanted):
+        print("Nothing yet.", file=sys.stderr)
     while True:
-        for event in log.new_events():
-            lines(event["message"].rstrip("\n"), datetime.fromtimestamp(event["timestamp"] / 1000))
         time.sleep(PAUSE)
+        _print_new(log, lines, wanted)
+
+
+def _print_new(log: "Log", lines: LogPrinter, wanted: Callable[[str], bool]) -> bool:
+    """Whether there was anything to print."""
+    before = lines.count
+    for event in log.new_events():
+        line = event["message"].rstrip("\n")
+        if wanted(line):
+            lines(line, datetime.fromtimestamp(event["timestamp"] / 1000))
+    return lines.count > before
 
 
 class Log:

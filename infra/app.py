@@ -9,7 +9,7 @@ from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.stack.bot_stack import BotStack
 from infra.stack.context import given_to_the_cdk, options_for
-from infra.toolchain.errors import UserError
+from infra.toolchain.errors import FULL_DISK, UserError, tells_of_full_disk
 
 EXTENSION = "stack.py"
 
@@ -22,11 +22,15 @@ def main() -> None:
         options = options_for(bot, given)
         package = build(bot, options.target, bot.output / f"package-{options.target.name}")
         extend(BotStack(app, options, package), bot)
+        app.synth()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    app.synth()
+    except Exception as error:  # the CDK's own come as RuntimeError, with Node's words in them
+        if not tells_of_full_disk(str(error)):
+            raise
+        sys.exit(f"error: {FULL_DISK}")
 
 
 def extend(stack: BotStack, bot: BotFolder) -> None:

@@ -2,17 +2,23 @@
 machines.
 
     12:34:56  query: done, 3 events, 1,234 ms     this host's or Lambda's
+    12:34:56  FAILED query: bot error, 1 event    an answer that ended with the bot's `error` event
     12:34:56  WARN the first line of a message    logged, by level
               │ its second line
     12:34:56  ERROR the bot failed – KeyError at bot.py:7 in get_response
               │ its traceback, with BOT_DEBUG=1
     12:34:56  │ a line that was printed
 
+`dated`, for a log of many days and conversations:
+
+    2026-11-26 12:34:56  3f2a1c9b  query: done, 3 events, 1,234 ms
+
 Nothing that is printed or logged can pass for another line: all of it comes after a time, a mark
 or a level, and what a terminal would obey is written out.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,13 +42,21 @@ class LogPrinter:
 
     say     prints a line, or several in one string
     rename  gives a text in which the bot's files have the names that its author knows
+    dated   begins lines with their date, too, and with the first characters of their request's id
     """
 
     def __init__(
-        self, say: Callable[[str], object], rename: Callable[[str], str] = lambda text: text
+        self,
+        say: Callable[[str], object],
+        rename: Callable[[str], str] = lambda text: text,
+        *,
+        dated: bool = False,
     ) -> None:
         self._say = say
         self.rename = rename
+        self._dated = dated
+        self.count = 0
+        """How many lines there were to show."""
         self._shows_failed_starts = True
         self.bots = [StartedBot()]
         """Those of the last start; a start that has only this one doesn't say so."""
@@ -56,7 +70,14 @@ class LogPrinter:
         if text is None:
             text = f"{_MARK}{line}"
         if text:
-            self._say(f"{at or datetime.now():%H:%M:%S}  {continued(text, _INDENT + _MARK)}")
+            self.count += 1
+            heading = self._heading(at or datetime.now(), line)
+            self._say(heading + continued(text, " " * len(heading) + _MARK))
+
+    def _heading(self, at: datetime, line: str) -> str:
+        if self._dated:
+            return f"{at:%Y-%m-%d %H:%M:%S}  {request_id(line)[:_SHORT]:<{_SHORT}}  "
+        return f"{at:%H:%M:%S}  "
 
     @contextmanager
     def without_failed_starts(self) -> Iterator[None]:
@@ -97,7 +118,8 @@ class LogPrinter:
 
 
 _MARK = "│ "
-_INDENT = " " * len("12:34:56  ")
+_SHORT = 8  # characters of a request's id: enough to tell a log's requests apart
+_REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What a line of the bot's own raises that is nearly in a form that is known.
 _OF_ANOTHER_FORM = (
@@ -110,6 +132,7 @@ _OF_ANOTHER_FORM = (
 )
 # What the line about an invocation has; a bot's own lines may have some of it.
 _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
+_FAILED = ("bot_error", "deadline", "runtime_error")
 _START = "handler.app.load"  # the logger of the line that says which bots there are
 _BOT = "bot/"  # where the bot's own files lie in the package
 _LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
@@ -141,8 +164,36 @@ def _of_platform(record: dict[str, Any]) -> str:
     return ""
 
 
+def request_id(line: str) -> str:
+    """Of the request that a line of the log is about; empty for a line that doesn't say."""
+    record = _json_object(line)
+    found = record.get("requestId") or _facts(record).get("requestId")
+    if line.startswith(_LAMBDAS_OWN):
+        found = line.partition("RequestId: ")[2][:36]
+    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else ""
+
+
+def is_failure(line: str) -> bool:
+    """Whether a line of the log is about something that failed: an answer that ended with an error,
+    a logged error, a start or an invocation that Lambda ended."""
+    record = _json_object(line)
+    if str(record.get("type", "")).startswith("platform."):
+        return str(_facts(record).get("status", "success")) != "success"
+    if record.keys() >= _INVOCATION:
+        return record["outcome"] in _FAILED
+    if line.startswith(_LAMBDAS_OWN):
+        return "\tStatus: " in line
+    return record.get("level") in ("ERROR", "FATAL", "CRITICAL")
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    facts = record.get("record")
+    return facts if isinstance(facts, dict) else {}
+
+
 def _invocation(record: dict[str, Any]) -> str:
-    facts = [f"{record['type']}: {record['outcome'].replace('_', ' ')}"]
+    failed = "FAILED " if record["outcome"] in _FAILED else ""
+    facts = [f"{failed}{record['type']}: {record['outcome'].replace('_', ' ')}"]
     if record["cold_start"]:
         facts.append("cold start")
     if "FirstEventTime" in record:
@@ -155,7 +206,7 @@ def _invocation(record: dict[str, Any]) -> str:
 def _json_object(line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -1,5 +1,6 @@
 """What goes wrong on the way to AWS, in one line that says what to do."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ import boto3
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     HTTPClientError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -48,6 +51,18 @@ def client(service: str) -> Any:
     return boto3.client(service, region_name=os.environ.get("AWS_REGION") or None)
 
 
+def chosen_region() -> str:
+    """From the environment or the profile; empty where neither has one."""
+    return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
+
+
+def known_regions() -> list[str]:
+    """AWS's when this botocore was released: a newer one isn't among them."""
+    session = boto3.Session()
+    partitions = session.get_available_partitions()
+    return [name for each in partitions for name in session.get_available_regions("lambda", each)]
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Raise AwsError for whatever boto3 raises inside."""
@@ -69,10 +84,24 @@ def explanation(error: ClientError | BotoCoreError) -> str:
             return f"{error}: set AWS_PROFILE to one that `aws configure list-profiles` lists"
         case NoRegionError():
             return NO_REGION
-        case HTTPClientError():
-            return f"AWS can't be reached from here ({type(error).__name__}): is there a network?"
+        case InvalidRegionError():
+            return _unknown_region(chosen_region())
+        case EndpointConnectionError() if chosen_region() not in known_regions():
+            return _unknown_region(chosen_region())
+        case EndpointConnectionError() | HTTPClientError():
+            return (
+                f"AWS can't be reached from here ({type(error).__name__}): check the network,"
+                " and HTTPS_PROXY if there is a proxy"
+            )
         case _:
             return f"AWS can't be reached: {error}"
+
+
+def _unknown_region(region: str) -> str:
+    typed = region.strip().lower()
+    close = difflib.get_close_matches(typed, known_regions(), n=5)
+    close.sort(key=lambda name: sorted(name) != sorted(typed))  # two letters that changed places
+    return f"{region} isn't a region of AWS: set AWS_REGION to {[*close, 'us-east-1'][0]}"
 
 
 def _of_refusal(error: ClientError) -> str:

@@ -8,6 +8,14 @@ from infra.aws.client import AwsError, client, explained
 from infra.stack.names import DEFAULT_STACK, FUNCTION_URL, LOG_GROUP, SECRET_ARN
 
 
+class NoStack(AwsError):
+    """There is no stack of this name in this region."""
+
+    def __init__(self, stack: str, region: str) -> None:
+        self.where = f"there is no stack {stack} in {region}"
+        super().__init__(f"{self.where}: check STACK and AWS_REGION, or run `make deploy` first")
+
+
 class Unfinished(AwsError):
     """The stack is there, but its deployment didn't complete."""
 
@@ -22,8 +30,7 @@ class Outputs:
 def outputs(stack: str = DEFAULT_STACK) -> Outputs:
     """Ask CloudFormation (AWS_ENDPOINT_URL is honoured) for the stack's outputs.
 
-    Raises AwsError where there is no such stack or AWS can't be reached, Unfinished for a stack
-    without outputs.
+    Raises NoStack, Unfinished for a stack without outputs, and AwsError where AWS can't be reached.
     """
     with explained():
         described = _describe(stack)
@@ -59,9 +66,9 @@ def _describe(stack: str) -> dict:  # type: ignore[type-arg]  # boto3's
     except ClientError as error:
         if not _says_missing(error):
             raise
-        raise AwsError(_missing(stack, cloudformation.meta.region_name)) from None
+        stacks = []
     if not stacks:
-        raise AwsError(_missing(stack, cloudformation.meta.region_name))
+        raise NoStack(stack, cloudformation.meta.region_name)
     return stacks[0]  # type: ignore[no-any-return]
 
 
@@ -69,7 +76,3 @@ def _says_missing(error: ClientError) -> bool:
     """Whether there is no such stack: CloudFormation has no error code of its own for that."""
     refusal = error.response["Error"]
     return refusal["Code"] == "ValidationError" and "does not exist" in refusal["Message"]
-
-
-def _missing(stack: str, region: str) -> str:
-    return f"there is no stack {stack} in {region}: run `make deploy` first, or set AWS_REGION"

@@ -11,8 +11,6 @@ No Docker: uv picks the wheels for the target, wherever it runs. The same source
 release of Python give the same bytes, modes and times: what did not change is not deployed again.
 """
 
-import errno
-import os
 import re
 import shutil
 import subprocess
@@ -28,6 +26,7 @@ from infra.package.shipped import Shipped
 from infra.package.size import check_size
 from infra.package.target import PackageError, Target
 from infra.package.unused_tests import named_tests
+from infra.toolchain.errors import FULL_DISK, tells_of_full_disk
 from infra.toolchain.folders import (
     BUILD,
     ROOT,
@@ -40,7 +39,6 @@ from infra.toolchain.folders import (
 from infra.toolchain.pythons import find_python
 
 HANDLER = ROOT / "handler"
-DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 def build(
@@ -80,11 +78,8 @@ def build(
             fix_entry(folder, 0o755)
             check_size(folder, deployable=deployable)
     except (OSError, subprocess.CalledProcessError, PackageError) as error:
-        if DISK_FULL in str(error):
-            raise PackageError(
-                "the disk is full: make room, for instance by `make clean`, which removes what"
-                " earlier builds have kept"
-            ) from error
+        if tells_of_full_disk(str(error)):
+            raise PackageError(FULL_DISK) from error
         if isinstance(error, PackageError):
             raise
         raise PackageError(f"the package can't be built: {reason(error)}") from error

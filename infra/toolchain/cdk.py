@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.toolchain import node
-from infra.toolchain.errors import UserError
+from infra.toolchain.errors import FULL_DISK, UserError, tells_of_full_disk
 from infra.toolchain.folders import BUILD, ROOT
 
 LOG = BUILD / "cdk.log"
@@ -62,7 +62,10 @@ def bootstrap(
 
 def _reason(log: Path) -> str:
     """The CDK app's own error, if it ended with one; else the CDK's marked line, or its last."""
-    lines = [line.strip() for line in log.read_text().splitlines() if line.strip()]
+    text = log.read_text(errors="replace")
+    if tells_of_full_disk(text):
+        return FULL_DISK
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     ours = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     crosses = [line.lstrip("❌ ") for line in lines if line.startswith("❌")]
     return (ours or crosses or lines[-1:] or ["it printed nothing"])[0]

@@ -15,8 +15,9 @@ from infra.aws.preflight import Account, check_concurrency
 from infra.stack.options import Options
 from infra.toolchain import cdk, node
 from infra.toolchain.cdk import CdkError
-from infra.toolchain.errors import UserError
+from infra.toolchain.errors import FULL_DISK, UserError
 from infra.toolchain.folders import ROOT
+from tests.support.aws import REGION
 from tests.support.aws import aws as cloud
 from tests.support.bot_folder import remove_output, write_folder
 
@@ -136,6 +137,16 @@ def test_a_bots_name_in_the_context_registers_it_after_the_deployment(
     assert f"make register BOT={name}" in capsys.readouterr().out
 
 
+def test_a_stack_that_is_not_there_is_named_and_nothing_is_removed() -> None:
+    with cloud() as aws:
+        status, said = said_by("commands.destroy", "--stack", "Nope", "--yes", **aws.environment)
+    assert (status, said) == (
+        1,
+        f"error: there is no stack Nope in {REGION}: nothing was removed, check STACK and"
+        " AWS_REGION\n",
+    )
+
+
 Put = Callable[[list[str], int], None]
 
 
@@ -177,6 +188,8 @@ def test_a_bootstrap_runs_no_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             "PoeBot failed: the reason",
         ),
         (["some words", "the last words", ""], "the last words"),
+        (["Error: ENOSPC: no space left on device, write", "  at x.js:1"], FULL_DISK),
+        (["OSError: [Errno 28] No space left on device: 'x'", "the last"], FULL_DISK),
         ([], "it printed nothing"),
     ],
 )

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
-from commands.logs import Log, seconds
+from commands.logs import Log, chosen_lines, seconds
 from commands.terminal.log_lines import LogPrinter
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
@@ -19,6 +19,8 @@ from tests.support.aws import Aws, Stack, aws, command, environment, run
 from tests.support.text import FORGED
 
 MODULE = "commands.logs"
+HEADING = len("2026-11-26 12:34:56  3f2a1c9b  ")
+ID = "3f2a1c9b-0000-4000-8000-123456789abc"
 INVOCATION = {
     "level": "INFO",
     "type": "query",
@@ -77,9 +79,11 @@ def test_the_log_is_followed_until_ctrl_c(deployed: Stack) -> None:
     finally:
         follower.send_signal(signal.SIGINT)
     rest, said = follower.communicate(timeout=20)
-    text = "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms\n"
-    assert first[10:] == text
-    assert (second[10:], rest, follower.returncode) == ("│ a line of the bot's own\n", "", 0)
+    text = "FAILED query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms\n"
+    today = f"{datetime.now() - timedelta(minutes=1):%Y-%m-%d} "
+    assert first.startswith(today)
+    assert first[HEADING:] == text
+    assert (second[HEADING:], rest, follower.returncode) == ("│ a line of the bot's own\n", "", 0)
     assert said.startswith(f"{deployed.log_group}, since ")
     assert len(said.splitlines()) == 1 + bool("the end of the line with ^C")
 
@@ -103,6 +107,84 @@ def test_a_reader_that_leaves_ends_it_quietly(deployed: Stack, since: str) -> No
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
 
 
+def test_of_a_log_with_nothing_to_show_one_line_says_so(deployed: Stack) -> None:
+    write(deployed, json.dumps({"level": "INFO", "message": "all is well"}))
+    follower = subprocess.Popen(
+        command(MODULE, "--stack", deployed.name, "--only", "errors"),
+        cwd=ROOT,
+        env=environment(deployed.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stdout
+    assert follower.stderr
+    try:
+        said = [follower.stderr.readline() for _ in range(2)]
+        write(deployed, json.dumps({"level": "ERROR", "message": "broken", "requestId": ID}))
+        line = follower.stdout.readline()
+    finally:
+        follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=20)
+    assert said[1] == "Nothing yet.\n"
+    assert line[len("2026-11-26 12:34:56  ") :] == "3f2a1c9b  ERROR broken\n"
+
+
+FAILURES = [
+    INVOCATION,
+    INVOCATION | {"outcome": "deadline"},
+    INVOCATION | {"outcome": "runtime_error"},
+    {"level": "ERROR", "message": "m"},
+    {"level": "FATAL", "message": "m"},
+    {"type": "platform.report", "record": {"status": "timeout"}},
+    {"type": "platform.initReport", "record": {"status": "error"}},
+    "REPORT RequestId: 1\tDuration: 1.00 ms\tStatus: timeout",
+]
+OTHERS = [
+    INVOCATION | {"outcome": "done"},
+    INVOCATION | {"outcome": "refused"},
+    {"level": "WARN", "message": "m"},
+    {"type": "platform.report", "record": {"status": "success"}},
+    {"type": "platform.report", "record": 3},
+    {"outcome": "bot_error"},
+    "REPORT RequestId: 1\tDuration: 1.00 ms",
+    "ERROR of the bot's own",
+]
+
+
+@pytest.mark.parametrize("line", FAILURES + OTHERS)
+def test_only_errors_shows_what_failed(line: dict[str, object] | str) -> None:
+    text = line if isinstance(line, str) else json.dumps(line)
+    assert chosen_lines("errors")(text) == (line in FAILURES)
+
+
+def test_only_a_requests_id_shows_its_lines() -> None:
+    of_request = [
+        json.dumps({"level": "INFO", "message": "m", "requestId": ID}),
+        json.dumps({"type": "platform.report", "record": {"requestId": ID}}),
+        f"REPORT RequestId: {ID}\tDuration: 1.00 ms",
+    ]
+    for beginning in (ID, ID[:8], ID[:13], ID[:4]):
+        assert all(map(chosen_lines(beginning), of_request))
+        assert not chosen_lines(beginning)("3f2a1c9b is printed")
+    assert not any(map(chosen_lines("deadbeef"), of_request))
+
+
+@pytest.mark.parametrize("only", ["error", "ERRORS", "3f2", "3f2a1c9b0", "*", "3f2a1c9b\n"])
+def test_another_choice_of_lines_is_refused(only: str) -> None:
+    with pytest.raises(UserError, match="is invalid: use errors, or the beginning of a request's"):
+        chosen_lines(only)
+
+
+@pytest.mark.parametrize("forged", ["\x1b[2Jabcd", "12345678\n", 7, None, {"a": 1}, ID.upper()])
+def test_what_is_no_requests_id_is_not_shown_as_one(forged: object) -> None:
+    shown: list[str] = []
+    line = json.dumps({"level": "INFO", "message": "a\nb", "requestId": forged})
+    LogPrinter(shown.append, dated=True)(line, datetime(2026, 1, 2, 3, 4, 5))
+    heading = "2026-01-02 03:04:05" + " " * 12
+    assert shown == [f"{heading}INFO a\n{' ' * HEADING}│ b"]
+
+
 def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
     log = Log(deployed.log_group, time.time() - 600)
     write(deployed, "new")
@@ -115,7 +197,10 @@ def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        (INVOCATION, "query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms"),
+        (
+            INVOCATION,
+            "FAILED query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms",
+        ),
         ({"level": "WARN", "message": "careful"}, "WARN careful"),
         ({"level": "INFO", "message": "\x1b[2Jcleared"}, "INFO \\x1b[2Jcleared"),
         ({"level": "INFO", "message": "one\r\ntwo\rthree"}, "INFO one\n          │ two\\rthree"),

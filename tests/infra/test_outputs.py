@@ -46,6 +46,6 @@ def test_a_missing_permission_is_not_taken_for_a_missing_stack(denied: None) -> 
 
 
 def test_a_missing_stack_says_what_to_do(without_a_stack: None) -> None:
-    with pytest.raises(AwsError, match="^there is no stack Mine in eu-west-1: run `make deploy`"):
+    with pytest.raises(AwsError, match="^there is no stack Mine in eu-west-1: check STACK and AW"):
         outputs("Mine")
     assert function_name("Mine") is None
