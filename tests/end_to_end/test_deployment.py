@@ -377,14 +377,16 @@ async def test_after_a_deployment_nothing_differs(second: Second) -> None:
     assert "There were no differences" in second.difference.stdout + second.difference.stderr
 
 
+def remember_context(world: World) -> list[str]:
+    return world.context_of(stack="Remember", bot_dir=world.folder / "remember")
+
+
 @pytest.fixture(scope="module")
-def remember(world: World, first: Deployment) -> Iterator[Deployment]:
+def remember(world: World, first: Deployment) -> Deployment:
     """The example with a table of its own, deployed."""
-    folder, name = world.folder / "remember", "Remember"
-    shutil.copytree(ROOT / "examples" / "remember", folder)
-    context = world.context_of(stack=name, bot_dir=folder)
-    yield Deployment.seen_by(world, world.run("commands.deploy", *context), name)
-    world.run("commands.destroy", *context, "--yes")
+    shutil.copytree(ROOT / "examples" / "remember", world.folder / "remember")
+    said = world.run("commands.deploy", *remember_context(world))
+    return Deployment.seen_by(world, said, "Remember")
 
 
 async def test_what_a_bot_keeps_in_a_table_outlives_its_environment(
@@ -415,6 +417,14 @@ async def test_the_bot_may_count_in_its_table_and_do_nothing_else_there(
     for call in refused:
         with pytest.raises(ClientError, match="AccessDenied"):
             call()
+
+
+async def test_destroy_keeps_the_table_with_what_users_have_left_there(
+    world: World, remember: Deployment
+) -> None:
+    table = remember.function.configuration["Environment"]["Variables"]["COUNTS_TABLE"]
+    world.run("commands.destroy", *remember_context(world), "--yes")
+    assert world.client("dynamodb").scan(TableName=table)["Count"] == 2
 
 
 async def test_destroy_leaves_nothing_but_the_cdks_own(world: World, second: Second) -> None:
