@@ -2,7 +2,7 @@
 
 Every price and assumption below is an option; prices in USD, without free tiers. They are list
 prices for us-east-1, looked up in November 2026 on public pages; where it says "memory", no
-public page was found. The README's section on cost shows this program's output.
+public page was found. docs/cost.md shows this program's output.
 """
 
 import argparse
@@ -29,12 +29,13 @@ class Assumptions:
     lambda_gb_second_2: float = 0.0000120001
     lambda_gb_second_3: float = 0.0000106667
     lambda_million_requests: float = 0.20
-    cold_seconds_256: float = 2.3  # a start, which is billed as well: bench/results.md
+    # A start, which Lambda bills like an answer since August 2025 ("INIT"): bench/results.md.
+    cold_seconds_256: float = 2.3
     cold_seconds_512: float = 1.1
     cold_seconds_1024: float = 0.5
     kept_seconds: float = 300  # an idle environment stays this long or longer (undocumented)
     least_cold_share: float = 0.01  # of starts, however many messages there are
-    secret: float = 0.40  # AWS Secrets Manager pricing: a secret, a month
+    secret: float = 0.40  # a month: AWS Secrets Manager pricing
     log_gb: float = 0.50  # CloudWatch pricing
     log_bytes: float = 700  # for one message
 
@@ -44,10 +45,12 @@ class Assumptions:
     managed_least: float = 3
     managed_conversations: float = 32  # in one instance: 16 for each vCPU, Lambda's own default
 
-    # AWS Fargate pricing, arm64: a task of 0.25 vCPU and 0.5 GB, and what brings it to the net.
+    # AWS Fargate pricing, arm64: a task of 0.25 vCPU and 0.5 GB, behind a load balancer with two
+    # public addresses; each task needs one, too (AWS Elastic Load Balancing and VPC pricing).
     fargate_vcpu_hour: float = 0.03238
     fargate_gb_hour: float = 0.00356
-    balancer_month: float = 20.0  # load balancer and public address (memory)
+    balancer_hour: float = 0.0225
+    address_hour: float = 0.005
 
     # Modal pricing: physical cores of two vCPUs; 0.125 of one and 128 MB are the least.
     modal_core_second: float = 0.0000131
@@ -57,11 +60,21 @@ class Assumptions:
 
 
 def on_lambda(n: int, a: Assumptions, memory: int) -> float:
-    """USD for `n` messages in a month."""
-    cold = getattr(a, f"cold_seconds_{memory}")
-    seconds = n * (a.seconds + cold_share(n, a) * cold)
+    """USD for `n` messages in a month; `memory` in MB."""
+    seconds = n * a.seconds + start_seconds(n, a, memory)
     compute = _tiered(seconds * memory / 1024, a)
     return compute + n / 1e6 * a.lambda_million_requests + _secret_and_logs(n, a)
+
+
+def starts_on_lambda(n: int, a: Assumptions, memory: int) -> float:
+    """USD of `on_lambda` for the starts alone, which Lambda calls INIT; `memory` in MB."""
+    with_starts = n * a.seconds + start_seconds(n, a, memory)
+    return _tiered(with_starts * memory / 1024, a) - _tiered(n * a.seconds * memory / 1024, a)
+
+
+def start_seconds(n: int, a: Assumptions, memory: int) -> float:
+    """What all starts in a month take together."""
+    return float(n * cold_share(n, a) * getattr(a, f"cold_seconds_{memory}"))
 
 
 def cold_share(n: int, a: Assumptions) -> float:
@@ -86,8 +99,9 @@ def on_fargate(n: int, a: Assumptions) -> float:
     # A task may use 70 % of its CPU at the peak.
     conversations = 0.7 * 0.25 / (a.cpu_seconds / a.seconds)
     tasks = max(1, math.ceil(_at_peak(n, a) / conversations))
-    hour = 0.25 * a.fargate_vcpu_hour + 0.5 * a.fargate_gb_hour
-    return tasks * hour * MONTH / 3600 + a.balancer_month + _secret_and_logs(n, a)
+    task = 0.25 * a.fargate_vcpu_hour + 0.5 * a.fargate_gb_hour + a.address_hour
+    balancer = a.balancer_hour + 2 * a.address_hour
+    return (tasks * task + balancer) * MONTH / 3600 + _secret_and_logs(n, a)
 
 
 def on_modal(n: int, a: Assumptions) -> float:
@@ -125,6 +139,7 @@ def table(a: Assumptions) -> str:
         ["---", *("---:" for _ in VOLUMES)],
         *([name, *(_dollars(cost(n)) for n in VOLUMES)] for name, cost in ways.items()),
         ["cold starts on Lambda", *(f"{cold_share(n, a):.0%}" for n in VOLUMES)],
+        ["– what they cost, 512 MB", *(_dollars(starts_on_lambda(n, a, 512)) for n in VOLUMES)],
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

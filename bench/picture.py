@@ -1,4 +1,4 @@
-"""The peers as one picture, for the README: SVG by hand, readable on light and dark pages."""
+"""The peers as one picture, for docs/performance.md: SVG by hand, for light and dark pages."""
 
 from html import escape
 

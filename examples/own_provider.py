@@ -1,7 +1,7 @@
 """A model provider of your own: any API in OpenAI's form, with a key of your own.
 
-The key is a second member of the bot's secret, and an environment variable when it runs. Locally it
-comes from secrets.json (README, "Secrets"), on Lambda from `make set-secret NAME=OPENAI_API_KEY`.
+The key is a second member of the bot's secret (docs/your-bot.md, "Secrets"), and an environment
+variable when it runs: locally from secrets.json, on Lambda by `make set-secret`.
 OPENAI_BASE_URL, if it is set too, chooses another provider, or a model on your own machine.
 """
 

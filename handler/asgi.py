@@ -1,4 +1,4 @@
-"""The plain ASGI app, as `handler.asgi:app`, for uvicorn or a Lambda Web Function.
+"""The plain ASGI app, as `handler.asgi:app`, for uvicorn.
 
 The convention of such servers wants the start at import.
 """

@@ -1,7 +1,7 @@
 """Poe's models by OpenAI's library, at the expense of a key's owner.
 
-The key is a member of the bot's secret: locally in secrets.json (README, "Secrets"), on Lambda by
-`make set-secret NAME=POE_API_KEY`. Without a key of Poe's, the stand-in takes any.
+The key is a member of the bot's secret (docs/your-bot.md, "Secrets"): locally in secrets.json, on
+Lambda by `make set-secret NAME=POE_API_KEY`. Without a key of Poe's, the stand-in takes any.
 """
 
 import os

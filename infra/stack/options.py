@@ -30,7 +30,7 @@ class ContextError(UserError):
 
 @dataclass(frozen=True)
 class Options:
-    """Every choice with its default; the README's table has the same rows.
+    """Every choice with its default; the table in docs/deploy.md has the same rows.
 
     `from_context` checks them:
 

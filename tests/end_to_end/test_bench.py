@@ -141,5 +141,16 @@ def test_a_reader_can_put_in_their_own_prices(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out != given
 
 
-def test_the_readmes_table_is_what_the_script_computes() -> None:
-    assert cost.table(cost.Assumptions()) in (ROOT / "README.md").read_text("utf-8")
+def test_starts_are_billed_like_answers() -> None:
+    assumptions = cost.Assumptions()
+    unbilled = cost.Assumptions(cold_seconds_512=0)
+    starts = cost.starts_on_lambda(1_000, assumptions, 512)
+    assert starts == pytest.approx(
+        1_000 * cost.cold_share(1_000, assumptions) * 1.1 / 2 * 1.33334e-5
+    )
+    total = cost.on_lambda(1_000, assumptions, 512)
+    assert total - cost.on_lambda(1_000, unbilled, 512) == pytest.approx(starts)
+
+
+def test_the_documents_table_is_what_the_script_computes() -> None:
+    assert cost.table(cost.Assumptions()) in (ROOT / "docs" / "cost.md").read_text("utf-8")

@@ -72,8 +72,8 @@ def test_an_argument_without_a_value_is_refused() -> None:
         parsed(["memory"])
 
 
-def test_the_readme_lists_every_choice_with_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.M)
+def test_the_document_lists_every_choice_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", (ROOT / "docs" / "deploy.md").read_text(), re.M)
     shown = {name: default.strip() for name, default in rows}
     for field in fields(Options):
         default = getattr(Options.from_context({}), field.name)
