@@ -12,7 +12,9 @@ from infra.toolchain.pythons import this_version
 # Lambda's names of processors, by what platform.machine() says.
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
-# uv's names. Amazon Linux 2023 has glibc 2.34; manylinux2014 would silently pin old wheels.
+# uv's names. Lambda runs Amazon Linux 2023, whose glibc is 2.34; manylinux2014 would silently pin
+# old wheels. But Python 3.11 runs on Amazon Linux 2, with 2.26.
+OF_AMAZON_LINUX_2 = ("3.11",)
 PLATFORMS = {
     ("linux", "x86_64"): "x86_64-manylinux_2_28",
     ("linux", "arm64"): "aarch64-manylinux_2_28",
@@ -62,7 +64,10 @@ class Target:
     @property
     def platform(self) -> str:
         """As uv's --python-platform."""
-        return PLATFORMS[self.system, self.arch]
+        platform = PLATFORMS[self.system, self.arch]
+        if self.python in OF_AMAZON_LINUX_2:
+            return platform.replace("manylinux_2_28", "manylinux2014")
+        return platform
 
 
 def configured_python() -> str:

@@ -233,6 +233,15 @@ def test_the_package_for_another_machine_has_that_machines_binaries(tmp_path: Pa
     assert all(name.endswith(f"{machine}-linux-gnu.so") for name in binaries)
 
 
+@pytest.mark.parametrize(
+    ("python", "newest_wheels"),
+    [("3.11", "manylinux2014"), ("3.12", "manylinux_2_28"), ("3.14", "manylinux_2_28")],
+)
+def test_wheels_fit_the_glibc_of_the_runtimes_amazon_linux(python: str, newest_wheels: str) -> None:
+    """Python 3.11 has Amazon Linux 2 with glibc 2.26, newer ones 2023 with 2.34."""
+    assert Target(python, "arm64").platform == f"aarch64-{newest_wheels}"
+
+
 def test_installed_libraries_are_used_again_until_the_requirements_change(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

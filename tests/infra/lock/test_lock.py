@@ -538,7 +538,7 @@ def test_what_only_one_processor_can_have_is_locked_with_a_warning(
     project: Project, tmp_path: Path
 ) -> None:
     python = "cp" + configured_python().replace(".", "")
-    project.house.wheel("fast", tag=f"{python}-{python}-manylinux_2_28_x86_64")
+    project.house.wheel("fast", tag=f"{python}-{python}-manylinux2014_x86_64")
     project.requires("fast")
     lock = project.lock()
     assert lock.built_here == ()
