@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.app import guard, own_routes
 from handler.app.answer import answer
-from handler.app.error_event import error_event_of
+from handler.app.error_event import error_event_of, slips_logged
 from handler.app.guard import Refusal
 from handler.log import output
 from handler.log.record import PAGE, record_of
@@ -99,7 +99,8 @@ class App:
             await answer(bot, request, scope, _replay(body, receive), send)
         else:
             cleaned = json.dumps(document).encode()
-            await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
+            with slips_logged(bot):
+                await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
 
     async def _authorize(self, bot: fp.PoeBot, scope: Scope) -> None:
         """Raise `Refusal` unless the request has the key, as it is now."""

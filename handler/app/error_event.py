@@ -1,21 +1,17 @@
 """What Poe and the log get to know of a bot's exception."""
 
-import inspect
 import logging
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fastapi_poe as fp
 
 from handler import log
 from handler.log import lines
-from handler.log.errors import stack_of, traceback_of
-from handler.log.places import BOTS_OWN, is_of_bot, place
+from handler.log.errors import traceback_of
 
 logger = logging.getLogger(__name__)
-
-WRITE = "write `yield fp.PartialResponse(text=…)`"
 
 
 class _AsItIs(str):
@@ -41,42 +37,25 @@ def error_event_of(bot: fp.PoeBot) -> Callable[..., Any]:
 
 def _explained(bot: fp.PoeBot, error: BaseException) -> str:
     """What the event says of `error`; with `log.shows_texts` all of it."""
-    if mistake := _mistake(bot, error):
-        logger.error("%s", mistake)
+    mistake = _logged_slip(bot, error)
     if log.shows_texts:
         return _AsItIs("\n\n".join(filter(None, (mistake, traceback_of(error)))))
     return f"{type(error).__name__}, request {lines.request_id.get()}"
 
 
-def _mistake(bot: fp.PoeBot, error: BaseException) -> str:
-    """What is wrong with how the bot answers, and what to write, for mistakes that a traceback
-    doesn't point at: they fail in fastapi_poe, where the outcome is used. Nothing where the bot's
-    own code raised `error`. It names a type and a place, and quotes nothing."""
-    method = _own_method(bot)
-    if method is None or any(line.startswith(BOTS_OWN) for line in stack_of(error)):
-        return ""
-    code = method.__code__
-    named = f"{code.co_name} ({place(code.co_filename)}:{code.co_firstlineno})"
-    if isinstance(error, TypeError) and not inspect.isasyncgenfunction(method):
-        return f"{named} doesn't yield: {WRITE}, also in place of `return`"
-    variables = _variables_of_query(error)
-    if isinstance(error, AttributeError) and "event" in variables:
-        return f"{named} yields {type(variables['event']).__name__} values: {WRITE}"
-    return ""
+@contextmanager
+def slips_logged(bot: fp.PoeBot) -> Iterator[None]:
+    """For requests whose answer has no place for an error: the log has the slip behind it."""
+    try:
+        yield
+    except Exception as error:
+        _logged_slip(bot, error)
+        raise
 
 
-def _own_method(bot: fp.PoeBot) -> Any:
-    """The bot's function that answers, without its decorators."""
-    methods: tuple[Callable[..., Any], ...] = (bot.get_response, bot.get_response_with_context)
-    functions = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
-    own = (each for each in functions if inspect.isfunction(each))
-    return next((each for each in own if is_of_bot(each.__code__.co_filename)), None)
+def _logged_slip(bot: fp.PoeBot, error: BaseException) -> str:
+    from handler.app.slips import slip_of  # not at the start: most bots never need it
 
-
-def _variables_of_query(error: BaseException) -> dict[str, Any]:
-    """Those of fastapi_poe's `handle_query`, if that is what raised `error`."""
-    trace: TracebackType | None = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    frame = trace.tb_frame if trace else None
-    return frame.f_locals if frame and frame.f_code.co_name == "handle_query" else {}
+    if slip := slip_of(bot, error):
+        logger.error("%s", slip)
+    return slip

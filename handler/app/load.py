@@ -120,13 +120,12 @@ def _at(place: str) -> Iterator[None]:
 
 def _bots(bot: Any, module: Any) -> list[fp.PoeBot]:
     """All of `bot`, which is one or several. Raises `BadBot`."""
-    several = not isinstance(bot, fp.PoeBot) and isinstance(bot, Iterable)
+    several = not isinstance(bot, fp.PoeBot | type) and isinstance(bot, Iterable)
     bots = list(bot) if several else [bot]
     if not bots or not all(isinstance(bot, fp.PoeBot) for bot in bots):
-        raise BadBot(
-            "bot.py has to end with `bot = …`: one fastapi_poe.PoeBot, or a list of them"
-            + _suggestion(module)
-        )
+        from handler.app.no_bot import reason  # not at the start: most bots never need it
+
+        raise BadBot(reason(bots, module))
     paths = [bot.path for bot in bots]
     for path in paths:
         if not path.startswith("/"):
@@ -134,15 +133,3 @@ def _bots(bot: Any, module: Any) -> list[fp.PoeBot]:
         if paths.count(path) > 1:
             raise BadBot(f"two bots have the path {path}: give each its own path=…")
     return bots
-
-
-def _suggestion(module: Any) -> str:
-    """The line that is missing, where the module defines a bot's class."""
-    names = [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, fp.PoeBot)
-        and value.__module__ == module.__name__
-    ]
-    return f", such as `bot = {names[-1]}()`" if names else ""

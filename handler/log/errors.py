@@ -4,7 +4,7 @@ for the one kind whose text is the host's own."""
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from handler import log
@@ -32,6 +32,14 @@ def stack_of(error: BaseException) -> tuple[str, ...]:
     return tuple(deque(_frames(error.__traceback__), maxlen=MOST_FRAMES))
 
 
+def frames_of(error: BaseException) -> Iterator[FrameType]:
+    """The frames that `error` came through, the outermost first."""
+    trace = error.__traceback__
+    while trace:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
 def traceback_of(error: BaseException) -> str:
     """As Python prints it, with texts, causes and groups; files of the package by their path
     there."""
@@ -39,7 +47,12 @@ def traceback_of(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception as broken:  # a __str__ or a __notes__ of the error's own
         text = f"{type(error).__name__}, whose text can't be had: {type(broken).__name__}"
-    return text.replace(f'File "{ROOT}/', 'File "').rstrip()
+    return below_package(text).rstrip()
+
+
+def below_package(text: str) -> str:
+    """`text` with the files of the package by their path there."""
+    return text.replace(f"{ROOT}/", "")
 
 
 def _frames(trace: TracebackType | None) -> Iterator[str]:

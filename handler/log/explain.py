@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from handler import log
-from handler.log.errors import StartError, stack_of
-from handler.log.places import BOTS_OWN
+from handler.log.errors import StartError, below_package, frames_of, stack_of
+from handler.log.places import BOTS_OWN, is_of_bot
 
 # Errors about names are quoted: the text of any other may hold a secret's member.
 QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
@@ -32,7 +34,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, StartError):
         return str(error)
     kind = type(error).__name__
-    text = f"{kind}: {error}" if _is_quoted(error) else kind
+    text = below_package(f"{kind}: {error}") if _is_quoted(error) else kind
     places = [place for place in stack_of(error) if place.startswith(BOTS_OWN)]
     if not places:
         return text
@@ -49,18 +51,42 @@ def _names_a_value(error: BaseException) -> bool:
     return isinstance(error, KeyError) and any(value in str(error) for value in values)
 
 
+def missing_variable(error: BaseException) -> str:
+    """The variable that the bot's code asks `os.environ` for and that isn't set; empty for other
+    errors. Its name stands in that code, so it can't be a secret or a message."""
+    name = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Z][A-Z0-9_]*", name)):
+        return ""
+    *_, caller, last = [None, None, *frames_of(error)]
+    in_environ = last and last.f_locals.get("self") is os.environ
+    if not (in_environ and caller and is_of_bot(caller.f_code.co_filename)):
+        return ""
+    return name if name in caller.f_code.co_consts else ""
+
+
 def _advice(error: BaseException) -> str:
     """What to do about a failure that many bots come with."""
     if str(error) == "no running event loop":
         return ": no loop runs during imports, so write `asyncio.get_event_loop().create_task(…)`"
-    if not isinstance(error, ImportError):
-        return ""
-    host, _, module = (error.name or "").partition(".")
-    if host == "handler":
+    if not log.shows_texts and (name := missing_variable(error)):  # `make run` says where it goes
+        return f": run `make set-secret NAME={name}`"
+    return _advice_on_import(error) if isinstance(error, ImportError) else ""
+
+
+def _advice_on_import(error: ImportError) -> str:
+    package, _, module = (error.name or "").partition(".")
+    if package == "handler":
         module = module or "prompts"
         return f": modules lie next to bot.py, so write `{module}` for `handler.{module}`"
     if str(error).startswith("attempted relative import"):
         return ": bot.py isn't in a package, so write `from prompts import …` without the dot"
-    if isinstance(error, ModuleNotFoundError):
-        return ": a library has to be in requirements.txt, a module in the bot's folder"
-    return ""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    if found := sys.modules.get(package):
+        own = is_of_bot(getattr(found, "__file__", None) or "")
+        version = "" if own else ", in the version that requirements.lock has"
+        return f": {package} has no such module{version}"
+    return (
+        f": if {package} is a library, add it to requirements.txt by its name on PyPI; if it's"
+        f" yours, put {package}.py into the bot's folder"
+    )

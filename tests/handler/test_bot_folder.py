@@ -178,14 +178,33 @@ async def start_error(package, python):
         (
             "import words",
             "ModuleNotFoundError: No module named 'missing' (words.py:2 in <module>):"
-            " a library has to be in requirements.txt, a module in the bot's folder",
+            " if missing is a library, add it to requirements.txt by its name on PyPI;"
+            " if it's yours, put missing.py into the bot's folder",
+        ),
+        (
+            "import fastapi_poe.missing",
+            "ModuleNotFoundError: No module named 'fastapi_poe.missing' (bot.py:1 in <module>):"
+            " fastapi_poe has no such module, in the version that requirements.lock has",
+        ),
+        (
+            "from fine import missing",
+            "ImportError: cannot import name 'missing' from 'fine' (bot/fine.py)"
+            " (bot.py:1 in <module>)",
+        ),
+        (
+            "import os\nos.environ['A_KEY']",
+            "KeyError: 'A_KEY' (bot.py:2 in <module>): run `make set-secret NAME=A_KEY`",
+        ),
+        (
+            "{}['A_KEY']",
+            "KeyError: 'A_KEY' (bot.py:1 in <module>)",
         ),
     ],
 )
 async def test_a_failure_that_many_bots_come_with_gets_a_sentence(
     build_with_bot, runtime_python, source, message
 ):
-    package = build_with_bot(source, {"words.py": "\nimport missing\n"})
+    package = build_with_bot(source, {"words.py": "\nimport missing\n", "fine.py": ""})
     assert await start_error(package, runtime_python) == message
 
 

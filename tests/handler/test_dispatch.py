@@ -154,13 +154,6 @@ async def test_a_bot_without_a_key_has_the_one_that_its_path_names(bot_module, p
     assert (await post(app, query(), "b" * 32, path)).status_code == 200
 
 
-async def test_the_line_that_is_missing_names_the_class(bot_module):
-    bot_module.Mine = type("Mine", (fp.PoeBot,), {"__module__": "bot"})
-    bot_module.Base = fp.PoeBot
-    with pytest.raises(BadBot, match=r"such as `bot = Mine\(\)`$"):
-        load({"POE_ACCESS_KEY": KEY}, None)
-
-
 async def test_several_bots_each_have_their_key_and_path(bot_module):
     bot_module.bot = [Bot("/a", "a" * 32), Bot("/b", "b" * 32)]
     app = load({}, None)
@@ -175,7 +168,7 @@ async def test_several_bots_each_have_their_key_and_path(bot_module):
     [
         (None, "has to end with `bot = …`"),
         ([], "has to end with"),
-        (Bot, "has to end with"),
+        (Bot, "end it with `bot = Bot.."),
         ([Bot(access_key=KEY), "x"], "has to end with"),
         ([Bot("/a", KEY), Bot("/a", KEY)], "two bots have the path /a"),
         (Bot("echo", KEY), "begin with a slash"),
@@ -342,28 +335,78 @@ async def test_a_refusal_is_in_the_requests_record(key, refused):
     assert record.refused is refused
 
 
+ANSWER = "async def get_response(self, request):"
+YIELD = "yield fp.PartialResponse(text='hello')"
 SLIPS = {
-    "yield 'hello'": "yields str values",
-    "yield {'text': 'hello'}": "yields dict values",
-    "yield None": "yields NoneType values",
-    "return 'hello'": "doesn't yield",
-    "pass": "doesn't yield",
+    f"{ANSWER} yield 'hello'": "yields str values: write `yield fp.",
+    f"{ANSWER} yield {{'text': 'hello'}}": "yields dict values: write `yield fp.",
+    f"{ANSWER} yield None": "yields None values: write `yield fp.",
+    f"{ANSWER} return 'hello'": "doesn't yield: write `yield fp.",
+    f"{ANSWER} pass": "doesn't yield: write `yield fp.",
+    "def get_response(self, request): return 'hello'": "doesn't yield: write `yield fp.",
+    f"def get_response(self, request): {YIELD}": f"isn't asynchronous: write `{ANSWER[:-1]}`",
+    f"async def get_response(request): {YIELD}": (
+        f"can't be called with what Poe sends: write `{ANSWER[:-1]}`"
+    ),
+    f"async def get_response_with_context(self, request): {YIELD}": (
+        "can't be called with what Poe sends:"
+        " write `async def get_response_with_context(self, request, context)`"
+    ),
+    "def __init__(self, path='', access_key=''): self.access_key = access_key": (
+        "doesn't call `super().__init__()`: begin with that"
+    ),
+}
+SETTINGS = "async def get_settings(self, setting):"
+SLIPS_IN_SETTINGS = {
+    f"{SETTINGS} return {{'a': 1}}": "returns dict values: write `return fp.SettingsResponse(…)`",
+    f"{SETTINGS} pass": "returns None values: write `return fp.SettingsResponse(…)`",
+    f"{SETTINGS} yield fp.SettingsResponse()": "yields: write `return fp.SettingsResponse(…)`",
+    "def get_settings(self, setting): return fp.SettingsResponse()": (
+        f"isn't asynchronous: write `{SETTINGS[:-1]}`"
+    ),
+    "async def get_settings(self): return fp.SettingsResponse()": (
+        f"can't be called with what Poe sends: write `{SETTINGS[:-1]}`"
+    ),
 }
 
 
-@pytest.mark.parametrize("statement", SLIPS)
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-async def test_a_slip_that_fails_in_fastapi_poe_names_the_bots_function(statement, caplog):
-    source = (
-        "import fastapi_poe as fp\n"
-        "class Slip(fp.PoeBot):\n"
-        f"    async def get_response(self, request):\n        {statement}\n"
-    )
+def of_the_bots(method):
+    """A bot with `method`, whose code stands in the bot's file, in its third line."""
     names = {"__name__": "bot"}
+    source = f"import os, fastapi_poe as fp\nclass Slip(fp.PoeBot):\n    {method}\n"
     exec(compile(source, f"{BOT}/bot.py", "exec"), names)
-    response = await post(App([names["Slip"](access_key=KEY)]), query())
+    return names["Slip"](access_key=KEY)
+
+
+@pytest.mark.parametrize("method", SLIPS)
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_a_slip_that_fails_in_fastapi_poe_names_the_bots_function(method, caplog):
+    response = await post(App([of_the_bots(method)]), query())
     assert response.text.endswith("event: done\r\ndata: {}\r\n\r\n")
-    assert f"get_response (bot/bot.py:3) {SLIPS[statement]}: write `yield fp." in caplog.text
+    name = method.partition("(")[0].split()[-1]
+    assert f"{name} (bot/bot.py:3) {SLIPS[method]}" in caplog.text
+
+
+@pytest.mark.parametrize("method", SLIPS_IN_SETTINGS)
+async def test_a_slip_in_the_settings_names_the_bots_function(method, caplog):
+    settings = {"type": "settings", "version": "1.2"}
+    assert (await post(App([of_the_bots(method)]), settings)).status_code == 500
+    assert f"get_settings (bot/bot.py:3) {SLIPS_IN_SETTINGS[method]}" in caplog.text
+
+
+async def test_a_variable_that_an_answer_lacks_is_named_with_where_it_belongs(caplog):
+    bot = of_the_bots(f"{ANSWER} yield os.environ['A_KEY_OF_MINE']")
+    await post(App([bot]), query())
+    assert "A_KEY_OF_MINE isn't set: add it to secrets.json" in caplog.text
+    assert "`make set-secret NAME=A_KEY_OF_MINE`" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["os.environ[request.query[-1].content]", "{}['A_KEY_OF_MINE']"])
+async def test_a_missing_key_that_no_constant_names_is_not_quoted(key, caplog):
+    bot = of_the_bots(f"{ANSWER} yield {key}")
+    said = [{"role": "user", "content": "A_KEY_OF_MINE"}]
+    await post(App([bot]), query(query=said))
+    assert "secrets.json" not in caplog.text
 
 
 async def test_an_error_of_the_bots_own_code_is_no_slip(caplog):

@@ -45,7 +45,11 @@ async def init_error(package, python, environment=None):
             "Runtime.ModuleNotFoundError",
             "No module named 'missing_module'",
         ),
-        ("import os\nos.environ['OPENAI_API_KEY']", "Runtime.KeyError", "OPENAI_API_KEY"),
+        (
+            "import os\nos.environ['OPENAI_API_KEY']",
+            "Runtime.KeyError",
+            "run `make set-secret NAME=OPENAI_API_KEY`",
+        ),
         ("raise SystemExit(0)", "Runtime.SystemExit", "SystemExit"),
         ("raise KeyboardInterrupt", "Runtime.KeyboardInterrupt", "bot.py:1 in <module>"),
         ("from asyncio import *; raise CancelledError", "Runtime.CancelledError", "bot.py:1 in"),
@@ -66,7 +70,7 @@ async def test_a_bot_that_cannot_be_imported(build_with_bot, runtime_python, sou
     document = await init_error(build_with_bot(source), runtime_python)
     assert document["errorType"] == kind
     assert words in document["errorMessage"]
-    assert "secret" not in json.dumps(document)
+    assert "a secret text" not in json.dumps(document)
 
 
 @pytest.mark.parametrize(
