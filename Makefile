@@ -43,8 +43,8 @@ test: venv venv-node  ## run the tests, except those that take minutes [ARGS="te
 	@exec $(PYTEST) -m 'not slow' $(ARGS)
 
 .PHONY: test-all
-test-all: venv venv-node  ## run all tests [ARGS="-k soak"]
-	@exec $(PYTEST) $(ARGS)
+test-all: venv venv-node  ## run all tests, and report what they don't cover [ARGS="-k soak"]
+	@exec $(PYTEST) --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lint
 lint: venv  ## run ruff, mypy and the import contracts

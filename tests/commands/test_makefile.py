@@ -19,6 +19,7 @@ PIN = ".python-version"
 PYTEST = (
     ".venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder"
 )
+COVERAGE = "--cov --cov-report=term-missing"
 # Homebrew's places are searched too, and a test can't empty them.
 needs_an_empty_machine = pytest.mark.skipif(sys.platform == "darwin", reason="has Homebrew")
 
@@ -82,7 +83,7 @@ def test_make_alone_prints_every_target_with_what_it_does() -> None:
             " --stack='B' -c memory=1769",
         ),
         (["test", "ARGS=-k stream -x"], f"{PYTEST} -m 'not slow' -k stream -x"),
-        (["test-all", "ARGS=tests/handler"], f"{PYTEST} tests/handler"),
+        (["test-all", "ARGS=tests/handler"], f"{PYTEST} {COVERAGE} tests/handler"),
         (
             ["package", "PYTHON=3.12", "ARCH=arm64"],
             ".venv/bin/python -m commands.package --python='3.12' --arch='arm64'",
