@@ -50,13 +50,18 @@ def build(
     host: Path = HANDLER,
     deployable: bool = True,
 ) -> Path:
-    """Build the package of `bot` for `target`, as the folder `output`.
-
-    What was at `output` stays whole until the new package is complete. Installed libraries are kept
-    in `cache`. `host` is laid out as handler/. One that is too large for Lambda is refused, but for
-    `deployable=False`. Warnings go to stderr. Gives `output`; raises PackageError.
+    """Build the package of a bot. What was at `output` stays whole until the new one is complete.
 
         build(BotFolder.at("../my-bot"), Target.on_lambda(), Path("build/package"))
+
+    bot          the bot's folder
+    target       the Python and the processor that it is for
+    output       the package's folder, which is also the result
+    cache        where installed libraries are kept for the next time
+    host         what becomes handler/ in the package
+    deployable   whether a package that is too large for Lambda is refused, or reported
+
+    Warnings go to stderr. Raises PackageError.
     """
     try:
         lock = locked(bot, host=host)

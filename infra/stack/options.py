@@ -42,15 +42,24 @@ class Options:
     memory: int = 512  # MB, chosen from the curve in bench/results.md
     timeout: int = 615  # seconds
     arch: str = "arm64"
-    python: str = ""  # empty: the host's own
+    """Or "x86_64"."""
+    python: str = ""
+    """The function's Python, such as "3.13"; empty: the host's own."""
     streaming: bool = True
+    """False: AWS's own runtime client and a buffered URL."""
     reserved_concurrency: int | None = None
+    """At most this many conversations at once; None: as many as the account allows."""
     log_retention_days: int = 30
+    """One of RETENTION_DAYS."""
     alarm_email: str | None = None
+    """Creates the alarms, which mail there."""
     dashboard: bool = False
     bot_name: str | None = None
+    """The bot's name on Poe; `make deploy` then registers it."""
     bot_dir: str | None = None
+    """The bot's folder; None: bot/ in this checkout."""
     bot_file: str | None = None
+    """A file in place of the folder's bot.py."""
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:

@@ -25,7 +25,10 @@ _PROBE = "import json, sys; print(json.dumps(sys.version_info[:2]))"
 class FunctionConfig:
     """A function's settings, as on Lambda. Memory in MB, times in seconds.
 
-    FunctionConfig(package, python, environment={"LOG_LEVEL": "debug"}, memory_mb=512)
+        package, python = Path("build/package-3.13-x86_64"), Path("/usr/bin/python3.13")
+        FunctionConfig(package, python, environment={"LOG_LEVEL": "debug"}, memory_mb=512)
+
+    Below each field stands what it means.
     """
 
     package: Path

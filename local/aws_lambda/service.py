@@ -48,10 +48,11 @@ _RECORDS_KEPT = 1000
 class LocalLambda:
     """One function behind a Function URL on this machine; what it started ends when it is left.
 
-        config = FunctionConfig(package=Path("build/package-3.13-x86_64"), python=Path("python3"))
-        async with LocalLambda(config, port=9000) as function:
+        package, python = Path("build/package-3.13-x86_64"), Path("/usr/bin/python3.13")
+        async with LocalLambda(FunctionConfig(package, python), port=9000) as function:
             await function.warm()
-            httpx.get(function.url)
+            async with httpx.AsyncClient() as client:
+                reply = await client.get(function.url)
 
     config    the package and its settings
     host      the Function URL's address; anything but loopback opens it to the network

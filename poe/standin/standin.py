@@ -33,7 +33,9 @@ class PoeStandIn:
     """Poe as a bot's code sees it, while it is entered.
 
         async with PoeStandIn(access_key=key, folder=Path("build/poe")) as poe:
-            subprocess.run(["python", "bot.py"], env=os.environ | poe.environment)
+            environment = os.environ | poe.environment
+            bot = await asyncio.create_subprocess_exec("python", "bot.py", env=environment)
+            await bot.wait()
         poe.record.calls  # what the bot asked other bots
 
     access_key   the bot's key, which its calls to Poe have to carry
@@ -44,7 +46,7 @@ class PoeStandIn:
     api_key      a person's key on Poe (POE_API_KEY): calls to bots then go on to Poe itself
     personal_key a key that is accepted as a person's: for direct access to bots, and the API in
                  OpenAI's form
-    answers      a file that tells what bots answer (poe_answers.toml); it may be missing
+    answers      the file with what bots answer (poe_answers.toml); it may be missing
     on_line      gets one line for each call to a bot, and for each refusal with its fix
 
     Entering raises OSError if `folder` can't be written. A bot's mistakes never raise here: they

@@ -197,7 +197,7 @@ async def test_an_event_from_elsewhere_gets_a_clear_answer_and_the_loop_goes_on(
 
 @pytest.mark.parametrize(
     "broken",
-    [{"body": "!", "isBase64Encoded": True}, {"headers": {"host": "a:b:c"}}, {"headers": [1]}],
+    [{"body": "!", "isBase64Encoded": True}, {"headers": [1]}],
 )
 async def test_a_broken_function_url_event_is_refused_and_the_loop_goes_on(broken):
     async def reading(scope, receive, send):
