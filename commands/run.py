@@ -89,7 +89,10 @@ async def _run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(function)
         offered = Offered(page, packages.folder / "access-keys.json")
         remedy = partial(_remedy, secrets_file(bot))
-        running = RunningBot(function, poe, lines, keys, offered, remedy)
+        state = page.state
+        running = RunningBot(
+            function, poe, lines, keys, offered, remedy, state.starting, state.broken
+        )
         await running.start()
         _greet(offered.bots, page.address, time.monotonic() - began)
         print(f"It reloads when a file in {bot.path} changes. Press Ctrl-C to stop everything.\n")
@@ -140,7 +143,15 @@ def _config(
 def _page(bot: BotFolder, poe: PoeStandIn, folder: Path, port: int) -> ChatPage:
     token = kept_token(kept_key_file(bot).with_name(TOKEN_FILE))
     files = Files(partial(file_client, poe), own=[f"http://{HOST}:{port - 1}"])
-    return ChatPage([], token=token, folder=folder / "page", files=files, port=port)
+    return ChatPage(
+        [],
+        token=token,
+        folder=folder / "page",
+        files=files,
+        port=port,
+        name=str(bot.file),
+        rename=partial(with_own_names, bot=bot),
+    )
 
 
 def _remedy(secrets: Path, name: str) -> str:

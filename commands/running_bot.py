@@ -34,9 +34,11 @@ _INDENT = "  "
 class RunningBot:
     """The bots of one file, under way.
 
-    keys      where their access keys are, by the names of the secret's members
-    on_bots   gets the bots after each start, which shows which there are
-    remedy    what to do about a variable that the bot lacks, by its name; follows the error
+    keys        where their access keys are, by the names of the secret's members
+    on_bots     gets the bots after each start, which shows which there are
+    remedy      what to do about a variable that the bot lacks, by its name; follows the error
+    on_change   called when a change is about to be built and started
+    on_failure  gets the reason if that fails, as the terminal shows it
     """
 
     function: LocalLambda
@@ -45,6 +47,8 @@ class RunningBot:
     keys: AccessKeys
     on_bots: Callable[[Sequence[ServedBot]], object]
     remedy: Callable[[str], str] = lambda name: ""
+    on_change: Callable[[], object] = lambda: None
+    on_failure: Callable[[str], object] = lambda reason: None
     _measuring: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def start(self) -> None:
@@ -117,12 +121,14 @@ class RunningBot:
         while True:
             await changes.next()
             began = time.monotonic()
+            self.on_change()
             try:
                 package = await packages.build()
                 await self.function.replace(replace(self.function.config, package=package))
                 await self.start()
             except UserError as error:
                 print(f"error: {continued(str(error), _INDENT)}")
+                self.on_failure(str(error))
             else:
                 print(f"Reloaded in {time.monotonic() - began:.1f} s.")
 

@@ -83,6 +83,8 @@ class Conversation:
         self.user_id = identifier("u")
         self.conversation_id = identifier("c")
         self.history: list[dict[str, Any]] = []
+        self.answer_id = ""
+        """The identifier of the answer that was asked for last."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,7 +108,7 @@ class Conversation:
         """
         more = {"attachments": attachments, "parameters": parameters or {}}
         self.history.append(_message("user", text, identifier("m"), **more))
-        answer_id = identifier("m")
+        answer_id = self.answer_id = identifier("m")
         query = self._query(answer_id)
 
         def remember(turn: Turn) -> None:

@@ -2,9 +2,10 @@
 
 The browser has no key and meets no other host: what it needs of either is here.
 
-    GET  /bots                              [{"path": …, "url": …}, …]
+    GET  /state                             the run's state and the bots: {"phase": …, …}
     GET  /settings?bot=PATH                 the settings that the bot answers with
-    POST /conversations?bot=PATH            {"id": …}
+    POST /conversations?bot=PATH            {"id": …, "user_id": …}
+    PUT  /conversations/{id}?bot=PATH       {"user_id": …, "messages": […]}: it goes on from these
     POST /conversations/{id}/messages       {"text": …, "attachments": [URL, …],
                                              "parameters": {…}} → an answer
     POST /conversations/{id}/retry          → another answer to the last message
@@ -17,8 +18,7 @@ An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx
 """
 
 import json
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self
@@ -34,19 +34,20 @@ from starlette.types import Send
 from poe.asgi_server import HOST, listener, served
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.client.served_bot import ServedBot
+from poe.page.body import validated, whole
 from poe.page.chat import PageChat
+from poe.page.conversations import Conversations
 from poe.page.file_name import name_problem
-from poe.page.files import FILE_LIMIT, Files, NotAllowed, NotFetched, TooLarge, within
+from poe.page.files import FILE_LIMIT, Files, NotAllowed, NotFetched, TooLarge
 from poe.page.guard import TOKEN, Guard
-from poe.page.strict_json import NotStrict, parse
-from poe.standin.declared import describe
+from poe.page.state import RunState
 from poe.standin.uploads import AttachmentStore, attachment
 
 PAGE = Path(__file__).with_name("static")
 MESSAGE_LIMIT = 4_000_000  # bytes
+CONVERSATION_LIMIT = 16_000_000  # bytes
 IMAGES = "image/"
 
-_CONVERSATIONS_KEPT = 50
 # A bot's file isn't trusted: even opened by itself, it can't run anything.
 _FILE_HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -62,6 +63,8 @@ class ChatPage:
     folder   where attachments are kept
     files    fetches what a bot's answer names
     port     of the page; if it is taken, a free one is used
+    name     of what runs, such as the bot's folder: the browser keeps its conversations apart
+    rename   gives a traceback with the names that the bot's author knows
     """
 
     url: str
@@ -75,19 +78,26 @@ class ChatPage:
         folder: Path,
         files: Files,
         port: int,
+        name: str = "",
+        rename: Callable[[str], str] = lambda text: text,
     ) -> None:
-        self.serve(bots)
+        self.state = RunState()
+        self._bots: dict[str, ServedBot] = {}
+        if bots:
+            self.serve(bots)
+        self._name = name
         self._token = token
         self._folder = folder
         self._files = files
         self._port = port
-        self._chats: OrderedDict[str, PageChat] = OrderedDict()
+        self._chats = Conversations(rename)
         self._attachments: dict[str, dict[str, Any]] = {}
         self._stack = AsyncExitStack()
 
     def serve(self, bots: Sequence[ServedBot]) -> None:
-        """Offer these bots from now on."""
+        """Offer these bots from now on, which run."""
         self._bots = {bot.path: bot for bot in bots}
+        self.state.ready()
 
     async def __aenter__(self) -> Self:
         sockets = listener(self._port)
@@ -101,24 +111,19 @@ class ChatPage:
             token=self._token,
             is_shared=self._is_attachment,
         )
-        self._stack.push_async_callback(self._forget)
+        self._stack.push_async_callback(self._chats.forget)
         await self._stack.enter_async_context(served(app, sockets))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         await self._stack.aclose()
 
-    async def _forget(self, keep: int = 0) -> None:
-        """Leave the oldest conversations."""
-        while len(self._chats) > keep:
-            _, chat = self._chats.popitem(last=False)
-            await chat.conversation.aclose()
-
     def _routes(self) -> list[Route | Mount]:
         return [
-            Route("/bots", self._list_bots),
+            Route("/state", self._tell_state),
             Route("/settings", self._settings),
             Route("/conversations", self._begin, methods=["POST"]),
+            Route("/conversations/{id}", self._go_on, methods=["PUT"]),
             Route("/conversations/{id}/messages", self._say, methods=["POST"]),
             Route("/conversations/{id}/retry", self._retry, methods=["POST"]),
             Route("/conversations/{id}/files", self._named_file),
@@ -127,8 +132,9 @@ class ChatPage:
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ]
 
-    async def _list_bots(self, request: Request) -> Response:
-        return JSONResponse([{"path": path, "url": bot.url} for path, bot in self._bots.items()])
+    async def _tell_state(self, request: Request) -> Response:
+        bots = [{"path": path, "url": bot.url} for path, bot in self._bots.items()]
+        return JSONResponse(self.state.as_json() | {"name": self._name, "bots": bots})
 
     def _bot(self, request: Request) -> ServedBot:
         path = request.query_params.get("bot", "")
@@ -148,25 +154,25 @@ class ChatPage:
         return Response(settings, media_type="application/json")
 
     async def _begin(self, request: Request) -> Response:
-        await self._forget(keep=_CONVERSATIONS_KEPT - 1)
-        bot = self._bot(request)
-        conversation = Conversation(bot.url, bot.key)
-        self._chats[conversation.conversation_id] = PageChat(conversation)
-        return JSONResponse({"id": conversation.conversation_id})
+        return _named(await self._chats.begin(self._bot(request)))
+
+    async def _go_on(self, request: Request) -> Response:
+        from poe.page.message import Past  # after the start, which it would delay
+
+        bot, identifier = self._bot(request), request.path_params["id"]
+        past = await validated(request, Past, what="a conversation", limit=CONVERSATION_LIMIT)
+        try:
+            return _named(await self._chats.go_on(bot, identifier, past))
+        except ValueError as error:
+            raise HTTPException(404, f"Start a new chat: {error}.") from None
 
     async def _say(self, request: Request) -> Response:
-        from pydantic import ValidationError
-
-        from poe.page.message import Message  # both after the start, which they would delay
+        from poe.page.message import Message  # after the start, which it would delay
 
         chat = self._chat(request)
+        message = await validated(request, Message, what="a message", limit=MESSAGE_LIMIT)
         try:
-            message = Message.model_validate(parse(await _body(request, MESSAGE_LIMIT)))
             attachments = [self._attachments[url] for url in message.attachments]
-        except NotStrict as error:
-            raise HTTPException(400, f"This isn't a message: {error}.") from None
-        except ValidationError as error:
-            raise HTTPException(400, f"This isn't a message: {describe(error)}") from None
         except KeyError:
             raise HTTPException(400, "An attachment isn't here: attach it again.") from None
         if not message.text.strip() and not attachments:
@@ -189,7 +195,7 @@ class ChatPage:
         name = request.query_params.get("name", "")
         if problem := name_problem(name):
             raise HTTPException(400, problem)
-        content = await _body(request, FILE_LIMIT)
+        content = await whole(request, FILE_LIMIT)
         url = self._store.add(name, content)
         made = self._attachments[url] = attachment(url, name, content)
         return JSONResponse({key: made[key] for key in ("url", "name", "content_type")})
@@ -235,11 +241,8 @@ class _JsonLines(StreamingResponse):
             await super().stream_response(send)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    try:
-        return await within(request.stream(), limit)
-    except TooLarge as reason:
-        raise HTTPException(413, str(reason)) from None
+def _named(conversation: Conversation) -> Response:
+    return JSONResponse({"id": conversation.conversation_id, "user_id": conversation.user_id})
 
 
 async def _error(request: Request, error: Exception) -> Response:

@@ -132,7 +132,7 @@ def odd_path(chance: random.Random, chat: str) -> str:
     kinds = [
         *(f"{chat}/messages", f"{chat}/messages?x={odd}", f"{chat}/retry", f"{chat}/{odd}"),
         *(f"{chat}/files?url={odd}", f"{chat}/files", f"/conversations/{odd}/messages"),
-        *(f"/conversations?bot={odd}", "/conversations", "/bots", f"/settings?bot={odd}"),
+        *(f"/conversations?bot={odd}", "/conversations", "/state", f"/settings?bot={odd}"),
         *(f"/attachments?name={odd}", f"/attachments/{odd}/{odd}", f"/attachments/{odd}"),
         *(f"/{odd}", f"/vendor/{odd}", f"/?{odd}={odd}", f"/%00{odd}", f"/{odd}/../{odd}"),
         *("/%ff%fe", "/a%2f..%2f..%2fserver.py", f"/?token={odd}", "//", "/" + "n" * 3000),

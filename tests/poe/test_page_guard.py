@@ -21,7 +21,7 @@ ENDPOINTS = [
     ("OPTIONS", "/"),
     ("GET", "/app.js"),
     ("GET", "/vendor/dompurify/purify.min.js"),
-    ("GET", "/bots"),
+    ("GET", "/state"),
     ("GET", "/settings?bot=/"),
     ("POST", "/conversations?bot=/"),
     ("POST", "/conversations/c-1/messages"),
@@ -121,7 +121,7 @@ def test_a_bot_needs_no_token_for_what_was_attached_and_nobody_can_guess_it(stra
         assert bot.post(url).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/bots", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/app.js", "/state", "/nowhere"])
 @pytest.mark.parametrize("has_token", [True, False])
 def test_every_answer_tells_the_browser_to_keep_others_out(stranger, page, path, has_token):
     if has_token:

@@ -1,12 +1,10 @@
 """What the chat page's server answers: to the page, to other sites, to what is wrong."""
 
-import json
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +16,8 @@ from poe.page import server
 from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
 from tests.support.closed import CLOSED
-from tests.support.page import ScriptedBot, served_page
+from tests.support.page import ScriptedBot, opened, served_page
+from tests.support.page import answer_lines as lines
 
 PAGE = Path(server.__file__).with_name("static")
 SCRIPTS = {
@@ -52,14 +51,6 @@ def url(page) -> str:
     return page.url
 
 
-@contextmanager
-def opened(page: ChatPage) -> Iterator[httpx.Client]:
-    """A client that has opened the printed address, and keeps the cookie."""
-    with httpx.Client(base_url=page.url, trust_env=False) as client:
-        client.get(page.address)
-        yield client
-
-
 @pytest.fixture
 def http(page) -> Iterator[httpx.Client]:
     with opened(page) as client:
@@ -68,10 +59,6 @@ def http(page) -> Iterator[httpx.Client]:
 
 def begin(http: httpx.Client) -> str:
     return f"/conversations/{http.post('/conversations', params={'bot': '/'}).json()['id']}"
-
-
-def lines(reply: httpx.Response) -> list[dict]:
-    return [json.loads(line) for line in reply.text.splitlines()]
 
 
 def test_the_page_takes_nothing_from_elsewhere(http):
@@ -87,7 +74,8 @@ def test_the_page_takes_nothing_from_elsewhere(http):
 
 def test_an_answer_is_a_line_for_each_event_and_one_for_the_whole(http):
     reply = http.post(begin(http) + "/messages", json={"text": "hello"})
-    *events, last = lines(reply)
+    first, *events, last = lines(reply)
+    assert (first["asked"]["content"], first["answer_id"][:2]) == ("hello", "m-")
     assert [line["event"]["name"] for line in events] == ["text", "done"]
     assert events[0]["event"]["data"] == '{"text": "You said hello"}'
     assert events[0]["event"]["bytes"] == 26
@@ -267,14 +255,16 @@ def test_settings_that_hold_no_number_are_told(bot, tmp_path, value):
 def test_a_browser_that_leaves_ends_the_bots_work(http, bot):
     bot.was_left.clear()
     with http.stream("POST", begin(http) + "/messages", json={"text": "slow"}) as reply:
-        assert b"one" in next(reply.iter_raw())
+        lines = reply.iter_lines()
+        assert '"asked"' in next(lines)
+        assert "one" in next(lines)
     assert bot.was_left.wait(5)
 
 
 def test_the_key_stays_with_the_server(http, url):
     chat = begin(http)
     answers = [
-        *(http.get(path) for path in ("/", "/bots", "/settings?bot=/")),
+        *(http.get(path) for path in ("/", "/state", "/settings?bot=/")),
         http.post(chat + "/messages", json={"text": "hello"}),
     ]
     assert [reply.status_code for reply in answers] == [200] * 4

@@ -1,6 +1,7 @@
 """The chat page around a bot that does what it is told, for a browser and for plain requests."""
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -92,6 +93,19 @@ def served_page(
         page = ChatPage(bots, token=TOKEN, folder=folder, files=files, port=port)
         with portal.wrap_async_context_manager(page):
             yield page
+
+
+@contextmanager
+def opened(page: ChatPage) -> Iterator[httpx.Client]:
+    """A client that has opened the printed address, and keeps the cookie."""
+    with httpx.Client(base_url=page.url, trust_env=False) as client:
+        client.get(page.address)
+        yield client
+
+
+def answer_lines(reply: httpx.Response) -> list[dict[str, Any]]:
+    """What an answer of the page's server consists of."""
+    return [json.loads(line) for line in reply.text.splitlines()]
 
 
 def browser_path() -> str:

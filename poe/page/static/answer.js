@@ -1,27 +1,29 @@
-/* One answer on the page: its text as it arrives, what Poe would show with it, its timeline. */
+/* One answer on the page: its text as it arrives, what Poe would show with it, how it came. */
 
-import { render, show } from "./markdown.js";
-import { rawRows, Timeline } from "./timeline.js";
+import { parsed } from "./conversation.js";
+import { copiesOnClick } from "./copy.js";
+import { fileNode } from "./files.js";
+import { render, showRendered } from "./markdown.js";
+import { Timeline } from "./timeline.js";
 
 /** Rendering may take this part of the time; a long text is then drawn less often. */
 const SHARE = 0.25;
 
 export class Answer {
   /** `fileUrl` gives the address where the page gets a URL's file. */
-  constructor(template, { fileUrl, onReply, onRetry, onDraw }) {
+  constructor({ fileUrl, onReply, onRetry, onDraw }) {
+    const template = document.getElementById("answer-template");
     this.element = template.content.cloneNode(true).querySelector(".answer");
-    this.timeline = new Timeline(this.element.querySelector(".timeline"));
+    this.timeline = new Timeline(this.find(".line"), this.find(".timeline"));
     this.text = "";
     this.replaced = 0;
     this.references = {};
     this.plain = false;
     this.mayRetry = true;
     this.open = true;
-    this.fileUrl = fileUrl;
-    this.onReply = onReply;
-    this.onDraw = onDraw;
+    Object.assign(this, { fileUrl, onReply, onDraw });
+    copiesOnClick(this.find(".copy-answer"), () => this.text);
     this.find(".retry").addEventListener("click", onRetry);
-    this.find(".raw-toggle").addEventListener("click", () => this.#toggleRaw());
     this.nextDraw = 0;
     this.#tick();
   }
@@ -30,7 +32,14 @@ export class Answer {
     return this.element.querySelector(selector);
   }
 
-  /** One event as it arrived: {name, data, seconds, bytes}. */
+  /** One of the answer's lines. */
+  takeLine({ event, turn, failure }) {
+    if (event) this.take(event);
+    else if (turn) this.finish(turn);
+    else if (failure !== undefined) this.fail("No answer", failure);
+  }
+
+  /** One event as it arrived: {name, data, seconds, bytes}, of an exception with its details. */
   take(event) {
     const fields = parsed(event.data);
     const holdsText = ["text", "replace_response"].includes(event.name) && Boolean(fields.text);
@@ -54,6 +63,7 @@ export class Answer {
         break;
       case "error":
         this.mayRetry = fields.allow_retry !== false;
+        this.#detail(event.details ?? "");
     }
     this.changed = true;
   }
@@ -64,21 +74,20 @@ export class Answer {
     const failed = turn.error !== null || turn.broken.length > 0;
     if (turn.error !== null) this.#problem("The bot’s error", turn.error);
     else if (failed) this.#problem("Poe would reject this answer", turn.broken.join("; "));
+    if (failed) this.#failed(this.mayRetry);
     this.#end(turn, failed ? "failed" : null);
-    this.find(".retry").hidden = !(failed && this.mayRetry);
   }
 
   /** No answer came, or its end never did. */
   fail(title, reason) {
     this.#problem(title, reason);
+    this.#failed(true);
     this.#end(null, "failed");
-    this.find(".retry").hidden = false;
   }
 
-  stop() {
-    this.#note("Stopped.");
+  stop(note = "Stopped.") {
+    this.#note(note);
     this.#end(null, "stopped");
-    this.find(".retry").hidden = false;
   }
 
   /** What is only of use while this is the last answer. */
@@ -87,12 +96,19 @@ export class Answer {
     this.find(".retry").hidden = true;
   }
 
+  #failed(mayRetry) {
+    this.find(".retry").textContent = "Try again";
+    this.find(".retry").hidden = !mayRetry;
+  }
+
   #end(turn, label) {
     this.open = false;
     this.element.removeAttribute("aria-busy");
     if (this.replaced > 0) this.#note(`The text was replaced ${times(this.replaced)}.`);
     this.timeline.finish(turn, label);
     this.#draw();
+    this.find(".copy-answer").hidden = this.text === "";
+    this.find(".actions").hidden = false;
   }
 
   #tick() {
@@ -111,8 +127,7 @@ export class Answer {
       const target = this.find(".text");
       target.classList.toggle("plain", this.plain);
       if (this.plain) target.textContent = this.text;
-      else show(target, render(this.text, this.references, this.fileUrl));
-      this.#addRaw();
+      else showRendered(target, render(this.text, this.references, this.fileUrl));
       this.changed = false;
     }
     if (this.open) this.timeline.draw();
@@ -145,51 +160,15 @@ export class Answer {
     this.find(".problem").hidden = false;
   }
 
+  #detail(details) {
+    this.find(".problem pre").textContent = details;
+    this.find(".problem details").hidden = details === "";
+  }
+
   #note(text) {
     const note = this.find(".note");
     note.textContent = `${note.textContent} ${text}`.trim();
     note.hidden = false;
-  }
-
-  #toggleRaw() {
-    const raw = this.find(".raw");
-    raw.hidden = !raw.hidden;
-    this.find(".raw-toggle").setAttribute("aria-expanded", String(!raw.hidden));
-    this.#addRaw();
-  }
-
-  /** Rows only once somebody looks: an answer may have 10,000 events. */
-  #addRaw() {
-    if (this.find(".raw").hidden) return;
-    const body = this.find(".raw tbody");
-    body.append(...rawRows(this.timeline.events, body.rows.length));
-  }
-}
-
-/** A file as Poe shows it: an image itself, anything else by its name. */
-export function fileNode(url, name, type) {
-  const link = document.createElement("a");
-  link.href = url;
-  if (type.startsWith("image/")) {
-    const image = document.createElement("img");
-    image.src = url;
-    image.alt = name;
-    link.target = "_blank";
-    link.append(image);
-  } else {
-    link.download = name;
-    link.className = "file";
-    link.append(name);
-  }
-  return link;
-}
-
-function parsed(data) {
-  try {
-    const fields = JSON.parse(data);
-    return fields !== null && typeof fields === "object" ? fields : {};
-  } catch {
-    return {};
   }
 }
 

@@ -1,14 +1,38 @@
 /* Markdown to nodes: rendered by markdown-it without raw HTML, sanitised by DOMPurify. */
 
+import { dressCode } from "./code.js";
+import { goneNode } from "./files.js";
+import { setMaths } from "./maths.js";
+import { show } from "./show.js";
+import { tasklist } from "./vendor/mdit-plugin-tasklist/index.js";
+import { tex } from "./vendor/mdit-plugin-tex/index.js";
+
 const markdown = window.markdownit({ html: false, linkify: true, breaks: true });
 // "bot.py" is a file here, and no address in Paraguay.
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
+const { escapeHtml } = markdown.utils;
+
+// $…$, $$…$$, \(…\), \[…\]: the source as text, which maths.js sets.
+markdown.use(tex, {
+  delimiters: "all",
+  render: (source, isBlock) => isBlock
+    ? `<div class="math" tabindex="0" role="region" aria-label="Formula">${escapeHtml(source)}</div>\n`
+    : `<span class="math">${escapeHtml(source)}</span>`,
+});
+markdown.use(tasklist, { label: false });
 
 const { rules } = markdown.renderer;
 const plain = (tokens, index, options, env, self) => self.renderToken(tokens, index, options);
 const image = rules.image;
 
+// A mark rather than an input: nobody can fill in an answer.
+rules.checkbox_input = (tokens, index) => {
+  const state = tokens[index].attrGet("checked") === null ? "open" : "done";
+  return `<span class="task ${state}" role="img" aria-label="${state}:"></span>`;
+};
+
 rules.image = (tokens, index, options, env, self) => {
+  if (!env.fileUrl) return escapeHtml(tokens[index].content);
   const source = tokens[index].attrGet("src");
   if (/^https?:/i.test(source)) tokens[index].attrSet("src", env.fileUrl(source));
   tokens[index].attrSet("loading", "lazy");
@@ -21,7 +45,7 @@ rules.link_open = (tokens, index, options, env, self) => {
   return plain(tokens, index, options, env, self);
 };
 
-rules.table_open = () => '<div class="scroll" tabindex="0"><table>\n';
+rules.table_open = () => '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n';
 rules.table_close = () => "</table></div>\n";
 
 // A column's alignment as a class: the page allows no inline style.
@@ -34,17 +58,22 @@ rules.th_open = rules.td_open = (tokens, index, options, env, self) => {
 const ALLOWED = {
   ALLOWED_TAGS: [
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre",
-    "blockquote", "ul", "ol", "li", "a", "img", "div", "table", "thead", "tbody", "tr", "th", "td",
+    "blockquote", "ul", "ol", "li", "a", "img", "div", "span", "table", "thead", "tbody", "tr",
+    "th", "td",
   ],
   ALLOWED_ATTR: [
-    "href", "target", "rel", "src", "alt", "title", "loading", "class", "start", "tabindex",
+    "href", "target", "rel", "src", "alt", "title", "loading", "class", "start", "tabindex", "role",
+    "aria-label",
   ],
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
 
 /**
  * A fragment with what `source` says. `references` are the URLs of inline files by their name,
- * as ![title][name] refers to them; `fileUrl` gives the address where the page gets a URL's file.
+ * as ![title][name] refers to them; `fileUrl` gives the address where the page gets a URL's file,
+ * without which an image is its title.
  */
 export function render(source, references, fileUrl) {
   const known = {};
@@ -55,12 +84,13 @@ export function render(source, references, fileUrl) {
   return window.DOMPurify.sanitize(html, ALLOWED);
 }
 
-/** Make `element` show what `fragment` holds, and leave alone what is there already. */
-export function show(element, fragment) {
-  const fresh = [...fragment.childNodes];
-  const old = [...element.childNodes];
-  let same = 0;
-  while (same < old.length && same < fresh.length && old[same].isEqualNode(fresh[same])) same += 1;
-  for (const node of old.slice(same)) node.remove();
-  element.append(...fresh.slice(same));
+/** Make `element` show a rendered fragment, with code coloured and mathematics set. */
+export function showRendered(element, fragment) {
+  show(element, fragment, (holder) => {
+    dressCode(holder);
+    setMaths(holder);
+    for (const image of holder.querySelectorAll("img")) {
+      image.addEventListener("error", () => image.replaceWith(goneNode(image.alt, "unavailable")));
+    }
+  });
 }
