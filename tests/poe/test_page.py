@@ -1,6 +1,5 @@
 """The chat page in a real browser, in front of a bot of fastapi_poe."""
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -10,33 +9,22 @@ from urllib.parse import urlsplit
 import fastapi_poe as fp
 import pytest
 from playwright.sync_api import (
-    Browser,
     BrowserContext,
     ConsoleMessage,
-    Locator,
     Page,
     expect,
-    sync_playwright,
 )
 
 from poe.client.served_bot import ServedBot
 from poe.page.guard import NO_TOKEN
 from poe.page.server import ChatPage
 from tests.support.bots import KEY, served
+from tests.support.browser import answers, message, say
 from tests.support.closed import CLOSED
-from tests.support.page import CONTROLS, ScriptedBot, browser_path, served_page
+from tests.support.page import CONTROLS, ScriptedBot, served_page
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 INTRODUCTION = "I do as I am told."
 WICKED = """**bold** <b>raw</b>
 
@@ -95,16 +83,6 @@ class Tab:
     def _complain(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.complaints.append(message.text)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = browser_path()
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -179,21 +157,6 @@ def page(tab, bot, url) -> Iterator[Page]:
     yield page
     assert [each for each in tab.requested if not each.startswith(url)] == []
     assert tab.complaints == []
-
-
-def message(page: Page) -> Locator:
-    return page.get_by_role("textbox", name="Message", exact=True)
-
-
-def say(page: Page, text: str, *, whole: bool = True) -> None:
-    message(page).fill(text)
-    page.keyboard.press("Enter")
-    if whole:
-        expect(page.locator("[aria-busy]")).to_have_count(0)
-
-
-def answers(page: Page):
-    return page.locator(".answer .text")
 
 
 def test_text_grows_as_it_arrives(page, bot):

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,14 +83,19 @@ class ScriptedBot(fp.PoeBot):
 
 @contextmanager
 def served_page(
-    *bot_urls: str, folder: Path, key: str = KEY, port: int = 0, own: Sequence[str] = ()
+    *bot_urls: str,
+    folder: Path,
+    key: str = KEY,
+    port: int = 0,
+    own: Sequence[str] = (),
+    rename: Callable[[str], str] = lambda text: text,
 ) -> Iterator[ChatPage]:
     """A chat page for these bots, served from a thread of its own. `own`: URLs on this machine
     whose servers its answers' files may come from."""
     files = Files(httpx.AsyncClient, own=[url.rstrip("/") for url in own])
     bots = [ServedBot(url, key) for url in bot_urls]
     with start_blocking_portal() as portal:
-        page = ChatPage(bots, token=TOKEN, folder=folder, files=files, port=port)
+        page = ChatPage(bots, token=TOKEN, folder=folder, files=files, port=port, rename=rename)
         with portal.wrap_async_context_manager(page):
             yield page
 

@@ -160,7 +160,10 @@ export class Answer {
     this.find(".problem").hidden = false;
   }
 
+  /** Folded under one line of it: what to write where that is known, else the exception itself. */
   #detail(details) {
+    const rows = details.trim().split("\n");
+    this.find(".problem summary").textContent = rows.at(rows[0].startsWith("Traceback") ? -1 : 0);
     this.find(".problem pre").textContent = details;
     this.find(".problem details").hidden = details === "";
   }

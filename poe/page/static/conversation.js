@@ -57,7 +57,7 @@ export class Conversation {
     for await (const line of lines(response)) {
       if (line.asked) Object.assign(turn, { asked: line.asked, answerId: line.answer_id });
       else turn.lines.push(line);
-      if (line.asked || performance.now() > this.nextSave) this.save();
+      if (!line.event || performance.now() > this.nextSave) this.save();
       yield line;
     }
   }

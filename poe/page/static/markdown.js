@@ -28,7 +28,7 @@ const image = rules.image;
 // A mark rather than an input: nobody can fill in an answer.
 rules.checkbox_input = (tokens, index) => {
   const state = tokens[index].attrGet("checked") === null ? "open" : "done";
-  return `<span class="task ${state}" role="img" aria-label="${state}:"></span>`;
+  return `<span class="task ${state}" role="img" aria-label="${state}"></span>`;
 };
 
 rules.image = (tokens, index, options, env, self) => {

@@ -50,7 +50,10 @@ export function show(id) {
 
 /** Keep {id, bot, …} as it is now, and of its bot's others the latest. */
 export async function keep(conversation) {
-  await done((await conversations("readwrite")).put({ ...conversation, updated: Date.now() }));
+  const keeping = await conversations("readwrite");
+  const put = done(keeping.put({ ...conversation, updated: Date.now() }));
+  keeping.transaction.commit(); // now, as the page may be left at any moment
+  await put;
   const old = (await kept(conversation.bot)).slice(MOST);
   if (old.length === 0) return;
   const store = await conversations("readwrite");
