@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,7 @@ from commands.command import exit_with
 from commands.terminal.chat_screen import Screen
 from poe.client.access import DEFAULT_URL, KEY_VARIABLE, Unusable, checked_url
 from poe.client.conversation import LOOPBACK, Conversation, NotAnswering, Refused
+from poe.client.run_notes import RunNotes, notes_of_run
 from poe.standin.uploads import served_files
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def _with_server_bot(
     conversation = Conversation(url, key)
     stack.callback(lambda: runner.run(conversation.aclose()))
     screen.introduction(runner.run(_introduction(conversation, source)))
-    return _talk(runner, conversation, attachments, screen)
+    return _talk(runner, conversation, attachments, screen, partial(notes_of_run, url))
 
 
 def _with_any_bot(options: argparse.Namespace, runner: asyncio.Runner, screen: Screen) -> int:
@@ -116,11 +118,13 @@ def _talk(
     partner: Partner,
     attachments: Sequence[dict[str, Any]],
     screen: Screen,
+    notes: Callable[[], RunNotes] = RunNotes,
 ) -> int:
     """One turn for each message; Ctrl-C stops an answer, and in a pipe the whole chat."""
     failed = False
     interactive = sys.stdin.isatty()
     for message in _typed() if interactive else _piped():
+        screen.run(notes())
         try:
             failed |= runner.run(_turn(partner, message, attachments, screen))
         except KeyboardInterrupt:

@@ -32,6 +32,7 @@ from local.ports import HOST, free_port
 from local.secrets_file import kept_key, misplaced, read_members, secrets_file
 from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL, kept_key_file
+from poe.client.run_notes import RunNotes, keep_notes
 from poe.client.served_bot import ServedBot, keep_keys
 from poe.page.files import Files, file_client
 from poe.page.server import ChatPage
@@ -87,11 +88,10 @@ async def _run(options: argparse.Namespace) -> None:
         lines = LogPrinter(print, partial(with_own_names, bot=bot))
         function = LocalLambda(config, host=HOST, port=options.port, on_line=lines)
         await stack.enter_async_context(function)
-        offered = Offered(page, packages.folder / "access-keys.json")
+        offered = Offered(page, packages.folder, bot)
         remedy = partial(_remedy, secrets_file(bot))
-        state = page.state
         running = RunningBot(
-            function, poe, lines, keys, offered, remedy, state.starting, state.broken
+            function, poe, lines, keys, offered, remedy, page.state.starting, offered.failed
         )
         await running.start()
         _greet(offered.bots, page.address, time.monotonic() - began)
@@ -164,16 +164,26 @@ class Offered:
     """The bots that run, for the page, `make chat` and the user. A change brings others."""
 
     page: ChatPage
-    keys_file: Path
+    folder: Path
+    bot: BotFolder
     bots: Sequence[ServedBot] = ()
 
     def __call__(self, bots: Sequence[ServedBot]) -> None:
         self.page.serve(bots)
-        keep_keys(self.keys_file, bots)
+        keep_keys(self.folder / "access-keys.json", bots)
+        self._note()
         new = [bot for bot in bots if bot not in self.bots]
         if self.bots and new:
             print("\n" + "\n".join(map(_introduction, new)))
         self.bots = bots
+
+    def failed(self, problem: str) -> None:
+        """Let the page and `make chat` know why the last change isn't served."""
+        self.page.state.broken(problem)
+        self._note(problem)
+
+    def _note(self, problem: str = "") -> None:
+        keep_notes(self.folder, RunNotes(str(self.bot.path), str(self.bot.file), problem))
 
 
 def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:

@@ -21,7 +21,7 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.private import private_folder
 from local.access_keys import AccessKeys
 from local.aws_lambda.invocation import InitTimeout
-from local.aws_lambda.service import InitError, LocalLambda
+from local.aws_lambda.service import FunctionConfig, InitError, LocalLambda
 from local.changes import Changes
 from poe.client.served_bot import ServedBot
 from poe.standin.declared import BadSettings
@@ -51,11 +51,15 @@ class RunningBot:
     on_failure: Callable[[str], object] = lambda reason: None
     _measuring: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
-    async def start(self) -> None:
-        """Start the bots, and let Poe know their settings. Raises UserError."""
+    async def start(self, package: Path | None = None) -> None:
+        """Start the bots, with another package where one is given, and let Poe know their
+        settings. Raises UserError, and then what ran before goes on."""
+        config = self.function.config
+        if package:
+            config = replace(config, package=package)
         with self.lines.without_failed_starts():
             self.poe.prepare()  # while the bot starts, on another processor
-            bots = await self._start_with_keys()
+            bots = await self._start_with_keys(config)
         self.poe.serve({bot.key: bot.settings for bot in bots})
         self.on_bots(bots)
         try:
@@ -63,10 +67,10 @@ class RunningBot:
         except BadSettings as error:
             print(f"warning: {continued(str(error), _INDENT)}")
 
-    async def _start_with_keys(self) -> list[ServedBot]:
+    async def _start_with_keys(self, config: FunctionConfig) -> list[ServedBot]:
         """Start the bots, with a key created for each that has none. Raises UserError."""
         created: dict[str, InitError] = {}
-        while error := await self._failed_start():
+        while error := await self._failed_start(config):
             name = missing_variable(error)
             if not self.keys.create(name):
                 raise self._failure(error)
@@ -81,11 +85,11 @@ class RunningBot:
         url = self.function.url
         return [ServedBot(urljoin(url, bot.path), self.keys.value(bot.key_name)) for bot in bots]
 
-    async def _failed_start(self) -> InitError | None:
+    async def _failed_start(self, config: FunctionConfig) -> InitError | None:
         began = time.monotonic()
         self.lines.bots = [StartedBot()]
         try:
-            await self.function.warm()
+            await self.function.warm(config)
         except InitTimeout as error:
             print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
             slowest = await slow_start.remark(self.function.config)
@@ -116,18 +120,17 @@ class RunningBot:
         task.add_done_callback(self._measuring.discard)
 
     async def follow(self, changes: Changes, packages: "Packages") -> None:
-        """Build and start the bot again after each change, for ever. Raises UserError where the
-        folder can't be watched."""
+        """Build and start the bot again after each change, for ever; while that fails, the bot
+        goes on as it was. Raises UserError where the folder can't be watched."""
         while True:
             await changes.next()
             began = time.monotonic()
             self.on_change()
             try:
-                package = await packages.build()
-                await self.function.replace(replace(self.function.config, package=package))
-                await self.start()
+                await self.start(await packages.build())
             except UserError as error:
                 print(f"error: {continued(str(error), _INDENT)}")
+                print("The bot runs as it was before this change, until that is fixed.")
                 self.on_failure(str(error))
             else:
                 print(f"Reloaded in {time.monotonic() - began:.1f} s.")

@@ -32,7 +32,7 @@ class Changes:
 
     async def __aenter__(self) -> Self:
         self._watch(self._bot.path, recursive=True)
-        if self._bot.bot_file:
+        if self._bot.bot_file and not self._bot.bot_file.is_relative_to(self._bot.path):
             # Its folder: editors put a new file in the place of the old one.
             self._watch(self._bot.bot_file.parent, recursive=False)
         await asyncio.sleep(0)  # a watch begins in its task's first step

@@ -1,9 +1,14 @@
 """What a conversation looks like in a terminal, and through a pipe."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
+from commands.terminal.sources import bot_of, with_own_names
 from commands.terminal.text import continued, one_line, visible
+from commands.terminal.tracebacks import folded
+from poe.client.run_notes import RunNotes
 from poe.client.turn import Event, Turn
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
@@ -22,6 +27,16 @@ class Screen:
         self._indent = "  " if out.isatty() else ""
         self._colours = notes.isatty() and "NO_COLOR" not in os.environ
         self._in_line = False
+        self._rename: Callable[[str], str] = lambda text: text
+
+    def run(self, notes: RunNotes) -> None:
+        """Before an answer: what the `make run` around it has noted."""
+        if notes.problem:
+            self.failure(
+                f"your last change isn't served, the bot answers as before: {notes.problem}"
+            )
+        if notes.folder:
+            self._rename = partial(with_own_names, bot=bot_of(notes.folder, notes.file))
 
     def event(self, event: Event) -> None:
         """Print what Poe would show of an event at once: its text."""
@@ -44,6 +59,7 @@ class Screen:
             self._dim(f"suggested reply: {reply}")
         if turn.error is not None:
             self.failure(turn.error)
+            self._details(turn)
         for promise in turn.broken:
             self.failure(f"broken promise: {promise}")
         self._dim(summary(turn))
@@ -51,6 +67,14 @@ class Screen:
     def failure(self, text: str) -> None:
         self._end_line()
         self._note(f"error: {text}", _RED)
+
+    def _details(self, turn: Turn) -> None:
+        """What the `error` event says besides its text: of a traceback, what the author needs."""
+        text = turn.error_details
+        if text and not self._raw:
+            text = "\n".join(folded(text))
+        if text:
+            self._dim("  " + self._rename(text))
 
     def introduction(self, text: str) -> None:
         if text:

@@ -1,8 +1,15 @@
 """The bot's files under the names that its author knows, in place of the package's copies."""
 
 import re
+from pathlib import Path
 
 from infra.package.bot_folder import BotFolder
+
+
+def bot_of(folder: str, file: str) -> BotFolder:
+    """The bot whose module is `file`, both as `make run` notes them."""
+    found = BotFolder(Path(folder))
+    return found if Path(file) == found.file else BotFolder(found.path, Path(file))
 
 
 def with_own_names(text: str, bot: BotFolder) -> str:
@@ -14,4 +21,4 @@ def with_own_names(text: str, bot: BotFolder) -> str:
 
     text = re.sub(r'File "bot/([^"\n]+)"', quoted, text)
     text = re.sub(r"(?<![\w/.-])(bot/)?bot\.py(?=:\d)", lambda _: bot.file.name, text)
-    return re.sub(r"(?<![\w/.-])bot/(?=[\w/.-]+\.py:\d)", "", text)
+    return re.sub(r"(?<![\w/.-])bot/(?=[\w/.-]+\.py(:\d|\)))", "", text)

@@ -43,10 +43,11 @@ class Environments:
         current = [each for each in self._all if each.config is self.config]
         return len(current) >= self.config.max_environments
 
-    def new(self) -> Environment:
-        """One more, not started yet, but counted."""
-        isolation = self._isolations.make(self.config)
-        environment = Environment(self.config, isolation, self._reaper, self._on_line)
+    def new(self, config: FunctionConfig | None = None) -> Environment:
+        """One more, not started yet, but counted; of `config`, by default the current one."""
+        config = config or self.config
+        isolation = self._isolations.make(config)
+        environment = Environment(config, isolation, self._reaper, self._on_line)
         self._all.append(environment)
         return environment
 

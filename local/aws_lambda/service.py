@@ -109,10 +109,14 @@ class LocalLambda:
         """The environments' processes (each the leader of its group), the oldest first."""
         return self._environments.pids
 
-    async def warm(self) -> None:
-        """Start one environment, which serves the next request. Raises InitError."""
-        environment = self._environments.new()
-        await self._environments.start(environment, self.config.init_timeout_s)
+    async def warm(self, config: FunctionConfig | None = None) -> None:
+        """Start one environment, which serves the next request. With a `config`, all requests from
+        then on are served by that one. Raises InitError, and then nothing has changed."""
+        config = config or self.config
+        environment = self._environments.new(config)
+        await self._environments.start(environment, config.init_timeout_s)
+        if config is not self.config:
+            await self.replace(config)
         self._environments.release(environment)
 
     async def replace(self, config: FunctionConfig) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import httpx
@@ -9,9 +10,9 @@ import httpx
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
-from poe.client.conversation import LOOPBACK
 
-DEFAULT_URL = "http://127.0.0.1:9000/"
+HOST = "127.0.0.1"  # where `make run` listens
+DEFAULT_URL = f"http://{HOST}:9000/"
 KEY_VARIABLE = "POE_ACCESS_KEY"
 
 
@@ -24,7 +25,7 @@ class NoKey(Unusable):
 
 
 def checked_url(text: str) -> str:
-    """Raises Unusable."""
+    """The bot's URL; `localhost` is 127.0.0.1, where `make run` listens. Raises Unusable."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -33,8 +34,22 @@ def checked_url(text: str) -> str:
         # HTTP's own login would take the access key's place; and what looks like a host isn't one.
         raise Unusable("URL= has a user or a password: leave out everything before the @")
     if url.scheme not in ("http", "https") or not url.host or (url.port or 1) > 65_535:
-        raise Unusable(f"URL={text} is invalid: use an address such as {DEFAULT_URL}")
+        raise Unusable(f"URL={text} is invalid: {_meant(text)}")
+    if url.host == "localhost":
+        # It can stand for ::1, where any other user may listen: the key is for `make run` alone.
+        url = url.copy_with(host=HOST)
     return str(url)
+
+
+def _meant(text: str) -> str:
+    """What to use instead: a port, or an address without its scheme, is completed."""
+    if text.strip().isdecimal() and 0 < int(text) <= 65_535:
+        return f"did you mean http://{HOST}:{int(text)}/ ?"
+    if re.fullmatch(r"(localhost|127\.0\.0\.1)(:\d{1,5})?(/[\w./-]*)?", text):
+        return f"did you mean http://{text} ?"
+    if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d{1,5})?(/[\w./-]*)?", text):
+        return f"did you mean https://{text} ?"
+    return f"use an address such as {DEFAULT_URL}"
 
 
 def kept_key_file(bot: BotFolder) -> Path:
@@ -49,9 +64,9 @@ def access_key(url: str, *, kept: Path) -> tuple[str, str]:
     if given := os.environ.get(KEY_VARIABLE):
         return checked_key(given, KEY_VARIABLE), KEY_VARIABLE
     address = httpx.URL(url)
-    if address.host not in LOOPBACK:  # no other host gets the key that is kept here
+    if address.host != HOST:  # nothing else gets the key that is kept here, not even [::1]
         raise NoKey(f"no access key for {address.host}: set {KEY_VARIABLE}")
-    of_run = BUILD / "run" / str(address.port) / "access-keys.json"
+    of_run = folder_of_run(address) / "access-keys.json"
     if key := _key_of_run(of_run, address.path):
         return key, str(of_run)
     try:
@@ -61,6 +76,11 @@ def access_key(url: str, *, kept: Path) -> tuple[str, str]:
         raise Unusable(
             f"no access key in {os.path.relpath(kept)} ({error.strerror}): {remedy}"
         ) from None
+
+
+def folder_of_run(address: httpx.URL) -> Path:
+    """What the `make run` at this address of this machine keeps, while it runs."""
+    return BUILD / "run" / str(address.port)
 
 
 def _key_of_run(file: Path, path: str) -> str:

@@ -64,6 +64,7 @@ class Turn:
     files      the `file` events' fields: url, content_type, name, inline_ref
     metadata   of the last `data` event, which comes back with the message in later queries
     error      the first `error` event's text
+    error_details  what that event has besides, as `raw_response`
     broken     each promise of the protocol that the answer broke, in words
     head_seconds            when status and headers came, if they came
     first_response_seconds  when the first byte after them came, if one came
@@ -76,6 +77,7 @@ class Turn:
     metadata: str | None
     content_type: str
     error: str | None
+    error_details: str
     broken: tuple[str, ...]
     head_seconds: float | None
     first_response_seconds: float | None
@@ -102,6 +104,7 @@ class TurnBuilder:
     _metadata: str | None = None
     _content_type: str = "text/markdown"
     _error: str | None = None
+    _error_details: str = ""
 
     @property
     def done(self) -> bool:
@@ -136,13 +139,18 @@ class TurnBuilder:
         elif event.name == "meta":
             self._use_meta(fields)
         elif event.name == "error":
-            self._error = self._error or str(fields.get("text") or DEFAULT_ERROR)
+            self._use_error(fields)
         elif event.name == "file":
             self._files.append(fields)
         elif event.name == "data":
             self._metadata = fields.get("metadata")
         elif event.name != "json":
             self._use_text(event.name, fields.get("text"))
+
+    def _use_error(self, fields: Mapping[str, Any]) -> None:
+        if self._error is None:
+            self._error = str(fields.get("text") or DEFAULT_ERROR)
+            self._error_details = str(fields.get("raw_response") or "")
 
     def _use_meta(self, fields: Mapping[str, Any]) -> None:
         if len(self.events) > 1:
@@ -177,6 +185,7 @@ class TurnBuilder:
             metadata=self._metadata,
             content_type=self._content_type,
             error=None if self._error is None else well_formed(self._error),
+            error_details=well_formed(self._error_details),
             broken=tuple(self.broken),
             head_seconds=self.head_seconds,
             first_response_seconds=self.first_response_seconds,

@@ -33,11 +33,18 @@ KEY = "k" * 32
 PROJECT = Path(__file__).parents[2]
 
 
+class Details:
+    def __repr__(self) -> str:
+        return "not a traceback\nforged\x1b[2J" + "\nmore" * 9
+
+
 class TalkBot(fp.PoeBot):
     async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
         match request.query[-1].content:
             case "fail":
                 raise ValueError
+            case "explain":
+                yield fp.ErrorResponse(text="no", raw_response=Details())
             case "replace":
                 yield fp.PartialResponse(text="draft\x1b[2J")
                 yield fp.PartialResponse(text="final", is_replace_response=True)
@@ -172,6 +179,15 @@ def test_a_failed_turn_shows_the_bots_error_and_gives_status_1(chat: Chat, url: 
     assert run.returncode == 1
 
 
+def test_what_an_error_says_besides_its_text_is_folded_unless_it_is_asked_for(
+    chat: Chat, url: str
+) -> None:
+    run = chat("--url", url, said="explain", POE_ACCESS_KEY=KEY)
+    shown = "error: no\n  not a traceback\n  forged\\x1b[2J\n  more\n  more\n  …\n"
+    assert run.stderr.startswith(f"I talk.\n{shown}first event")
+    assert chat("--url", url, "--raw", said="explain").stderr.count("\n  more") == 9
+
+
 def test_everything_of_an_answer_is_shown_and_no_control_character(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="replace", POE_ACCESS_KEY=KEY)
     assert run.stdout == "draft\\x1b[2J\nfinal\n"
@@ -243,12 +259,17 @@ def test_a_file_is_looked_for_where_the_users_make_runs_and_then_in_the_bots_fol
     assert run.stderr.startswith(f"error: cannot read {tmp_path}/there/c.txt: No such file")
 
 
+def keep_key(folder: Path) -> None:
+    """As `make run` does."""
+    kept = folder / "build" / "run" / "access-key"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(KEY + "\n")
+
+
 def test_the_key_is_read_from_the_file_that_make_run_keeps(
     chat: Chat, url: str, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "build" / "run" / "access-key"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(KEY + "\n")
+    keep_key(tmp_path)
     assert chat("--url", url, said="hello").stdout == "1: hello []\n"
 
 
@@ -257,17 +278,28 @@ def test_the_key_is_read_from_the_file_that_make_run_keeps(
     [
         *("bot.invalid", "localhost.evil.invalid", "127.0.0.1.evil.invalid", "2130706433", "127.1"),
         *("0x7f.1", "localhost.", "[::ffff:127.0.0.1]", "0.0.0.0"),
+        "[::1]",  # where any other user may listen: `make run` is on 127.0.0.1
     ],
 )
 def test_another_host_never_gets_the_key_that_make_run_keeps(
     chat: Chat, tmp_path: Path, host: str
 ) -> None:
-    kept = tmp_path / "build" / "run" / "access-key"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(KEY + "\n")
+    keep_key(tmp_path)
     run = chat("--url", f"http://{host}/", said="hello")
     named = host.strip("[]")
     assert run.stderr == f"error: no access key for {named}: set POE_ACCESS_KEY\n"
+
+
+def test_localhost_is_where_make_run_listens_whatever_the_machine_takes_it_for(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the name is looked up")
+
+    keep_key(tmp_path)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    asked = url.replace("127.0.0.1", "LocalHost")
+    assert chat("--url", asked, said="hello").stdout == "1: hello []\n"
 
 
 def test_a_redirect_takes_the_key_nowhere(chat: Chat) -> None:
@@ -326,7 +358,23 @@ def test_a_redirect_takes_the_key_nowhere(chat: Chat) -> None:
         (
             ("--url", "localhost:9000"),
             {"POE_ACCESS_KEY": KEY},
-            "error: URL=localhost:9000 is invalid: use an address such as http://127.0.0.1:9000/",
+            "error: URL=localhost:9000 is invalid: did you mean http://localhost:9000 ?",
+        ),
+        (
+            ("--url", "9530"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: URL=9530 is invalid: did you mean http://127.0.0.1:9530/ ?",
+        ),
+        (
+            ("--url", "abc.lambda-url.eu-west-1.on.aws/echo"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: URL=abc.lambda-url.eu-west-1.on.aws/echo is invalid:"
+            " did you mean https://abc.lambda-url.eu-west-1.on.aws/echo ?",
+        ),
+        (
+            ("--url", "99999"),
+            {"POE_ACCESS_KEY": KEY},
+            "error: URL=99999 is invalid: use an address such as http://127.0.0.1:9000/",
         ),
         (
             ("--attach", "no.txt"),

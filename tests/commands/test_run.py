@@ -142,11 +142,20 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     running.wait_for("Reloaded in")
     assert "CHANGED " in running.chat("again\n").stdout
 
-    (running.folder / "bot.py").write_text("import nowhere_to_be_found")
-    running.wait_for("No module named 'nowhere_to_be_found'")
+    # A change that doesn't start or doesn't compile is reported at once; what ran before goes on.
+    faults = ("import nowhere_to_be_found", "No module named"), ("def f(:", "bot.py:1: invalid")
+    for number, (broken, words) in enumerate(faults):
+        (running.folder / "bot.py").write_text(broken)
+        running.wait_for("as it was before this change, until that is fixed.", times=number + 1)
+        assert words in running.output
+        said = running.chat("and?\n")
+        assert "CHANGED " in said.stdout
+        assert "your last change isn't served, the bot answers as before: " in said.stderr
+        assert words in said.stderr
     (running.folder / "bot.py").write_text(BOT)
     running.wait_for("Reloaded in", times=2)
-    assert running.chat("and again\n").returncode == 0
+    said = running.chat("and again\n")
+    assert (said.returncode, "isn't served" in said.stderr) == (0, False)
     assert "Traceback" not in running.output
 
     pids = {int(pid) for pid in re.findall(r"pid (\d+)", running.output)}
@@ -305,12 +314,16 @@ def test_an_error_is_shown_whole_with_the_bots_own_file(tmp_path):
     run = Run(free_port(), folder / "bot", "--bot-file", str(folder / "other.py"))
     try:
         run.wait_for("Press Ctrl-C to stop everything.")
-        assert "unexpected issue" in run.chat("hello\n").stderr
+        said = run.chat("hello\n").stderr
         run.wait_for("query: bot error")
     finally:
         run.end()
     number = 1 + source[: source.index("raise")].count("\n")
-    assert f'File "{folder}/other.py", line {number}, in get_response' in run.output
+    frame = f'File "{folder}/other.py", line {number}, in get_response'
+    assert frame in run.output
+    assert "unexpected issue.\n    " + frame in said
+    assert "ValueError: ('boom'" in said
+    assert "fastapi_poe" not in said
     assert re.search(r"ValueError: \('boom', 'pid', \d+\)", run.output)
     assert f"ValueError at other.py:{number} in get_response" in run.output
 
@@ -326,6 +339,7 @@ def test_an_error_is_shown_whole_with_the_bots_own_file(tmp_path):
         ("UserWarning at bot/prompts.py:7", "UserWarning at prompts.py:7"),
         ("UserWarning at fastapi_poe/bot.py:7", "UserWarning at fastapi_poe/bot.py:7"),
         ("see bot.py, or bot/", "see bot.py, or bot/"),
+        ("name 'Y' from 'x' (bot/x.py)", "name 'Y' from 'x' (x.py)"),
     ],
 )
 def test_the_bots_files_have_the_names_that_its_author_knows(tmp_path, text, shown):

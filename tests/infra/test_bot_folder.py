@@ -318,11 +318,15 @@ def test_another_bot_file_takes_the_place_of_bot_py(tmp_path: Path, folder: Path
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"x = 1\n\0", "1: source code string cannot contain null bytes"),
-        (b"\n'\xe9'", "2: .unicode error"),
+        (b"x = 1\n\0", "1: it has a NUL character, as UTF-16 has: save it as UTF-8$"),
+        (b"\n'\xe9'", "[12]: it isn't UTF-8: save it as UTF-8$"),
+        (b"x = 'caf\xe9'\n", "1: it isn't UTF-8: save it as UTF-8$"),
+        ("x = 1".encode("utf-16"), "1: it "),
+        (b"if 1:\n        x = 1\n\ty = 1\n", "3: inconsistent use of .*: use spaces alone$"),
+        (b"class A:\nx = 1\n", "2: expected an indented block .*: x = 1$"),
     ],
 )
-def test_a_bot_that_is_not_text_in_utf_8_is_named(
+def test_a_file_that_is_not_python_is_named_with_the_line_or_with_what_to_do(
     tmp_path: Path, folder: Path, content: bytes, complaint: str
 ) -> None:
     (folder / "bot.py").write_bytes(content)
@@ -336,7 +340,9 @@ def test_a_syntax_error_names_the_users_own_file(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     write_folder(folder, {name: "\nclass Mine(\n"})
-    with pytest.raises(PackageError, match=f"^my bot ü/{name}:2: '[(]' was never closed$"):
+    with pytest.raises(
+        PackageError, match=f"^my bot ü/{name}:2: '[(]' was never closed: class Mine[(]$"
+    ):
         build(BotFolder.at(str(folder)), Target.here(), tmp_path / "package")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -347,7 +353,7 @@ def test_a_syntax_error_names_the_users_own_file(
 def test_a_syntax_error_in_another_bot_file_names_that_file(tmp_path: Path, folder: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("\nclass Mine(\n")
-    with pytest.raises(PackageError, match=f"^{mine}:2: '[(]' was never closed$"):
+    with pytest.raises(PackageError, match=f"^{mine}:2: '[(]' was never closed: class Mine[(]$"):
         build(BotFolder.at(str(folder), str(mine)), Target.here(), tmp_path / "package")
 
 

@@ -320,7 +320,7 @@ def test_a_failed_build_leaves_the_package_that_was_there(sources: Path, tmp_pat
     output = build_small(sources, tmp_path / "packages/package")
     before = tree(output)
     (tmp_path / "bot/words.py").write_text("def words(:\n")
-    with pytest.raises(PackageError, match="words.py:1: invalid syntax$"):
+    with pytest.raises(PackageError, match="words.py:1: invalid syntax: def words\\(:$"):
         build_small(sources, output)
     assert tree(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["package"]

@@ -50,6 +50,26 @@ def runs(pid: int) -> bool:
     return stat.stdout.strip()[:1] not in (b"", b"Z")
 
 
+async def test_a_config_that_cannot_start_leaves_the_one_before_and_its_environment(
+    tmp_path: Path,
+):
+    good = function_config(write_package(tmp_path / "good", ECHO_PID))
+    bad = function_config(write_package(tmp_path / "bad", "sys.exit(1)"))
+    other = function_config(write_package(tmp_path / "other", ECHO_PID))
+    async with LocalLambda(good, on_line=quiet) as local_lambda:
+        await local_lambda.warm()
+        [first] = pids = local_lambda.pids
+        with pytest.raises(InitError):
+            await local_lambda.warm(bad)
+        assert (local_lambda.pids, local_lambda.config) == (pids, good)
+        assert (await local_lambda.invoke(b"{}")).payload == str(first).encode()
+        await local_lambda.settled()
+        await local_lambda.warm(other)
+        [second] = local_lambda.pids
+        assert (second != first, local_lambda.config) == (True, other)
+        assert (await local_lambda.invoke(b"{}")).payload == str(second).encode()
+
+
 async def test_an_environment_is_started_on_demand_and_reused(tmp_path: Path):
     config = function_config(write_package(tmp_path / "package", ECHO_PID))
     async with LocalLambda(config, on_line=quiet) as local_lambda:
