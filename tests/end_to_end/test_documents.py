@@ -100,6 +100,25 @@ def test_every_aws_command_exists_with_its_options() -> None:
         assert {each for each in options if each.startswith("--")} <= members, (service, name)
 
 
+def test_the_permissions_are_those_of_the_calls_that_the_commands_make() -> None:
+    deploy = next(each for each in DOCUMENTS if each.file.name == "deploy.md")
+    [policy] = map(json.loads, deploy.blocks("json"))
+    first, second = policy["Statement"]
+    assert first["Action"] == "sts:AssumeRole"  # the CDK's roles do the rest
+    session = get_session()
+    services = [*{action.split(":")[0] for action in second["Action"]}, "sts"]
+    files = [*(ROOT / "infra" / "aws").glob("*.py"), *(ROOT / "commands").rglob("*.py")]
+    code = "\n".join(file.read_text() for file in files)
+    called = {
+        f"{service}:{name}"
+        for service in services
+        for name in session.get_service_model(service).operation_names
+        if re.search(rf"""[."]{xform_name(name)}["(]""", code)
+    }
+    # Every caller may ask who they are.
+    assert set(second["Action"]) == called - {"sts:GetCallerIdentity"}
+
+
 def test_every_module_that_is_run_has_the_options_that_it_is_given() -> None:
     calls = [words[1:] for words in commands_of(".venv/bin/python") if words[0] == "-m"]
     assert {"bench.cost", "local.aws_lambda"} <= {module for module, *_ in calls}
