@@ -1,8 +1,8 @@
 """What a bot costs a month, from stated prices: `python -m bench.cost [--seconds 20 …]`.
 
 Every price and assumption below is an option; prices in USD, without free tiers. They are list
-prices for us-east-1, looked up in November 2026 on public pages; where it says "memory", no
-public page was found. docs/cost.md shows this program's output.
+prices for us-east-1, looked up in November 2026 on public pages; "(memory)" marks those that no
+public page was found for. docs/cost.md shows this program's output.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def start_seconds(n: int, a: Assumptions, memory: int) -> float:
 
 
 def cold_share(n: int, a: Assumptions) -> float:
-    """Of messages that come at random: those before which nobody came for `kept_seconds`."""
+    """The share of messages that find no environment kept, if they arrive at random."""
     return max(a.least_cold_share, math.exp(-n / MONTH * a.kept_seconds))
 
 
@@ -112,8 +112,8 @@ def on_modal(n: int, a: Assumptions) -> float:
 
 def _alive_seconds(n: int, a: Assumptions, idle: float, conversations: float) -> float:
     """For how long containers that stay for `idle` seconds are up in a month, all together."""
-    somebody = 1 - math.exp(-n / MONTH * (a.seconds + idle))
-    return MONTH * max(somebody, n * a.seconds / MONTH / conversations)
+    busy = 1 - math.exp(-n / MONTH * (a.seconds + idle))  # the share of the time with a container
+    return MONTH * max(busy, n * a.seconds / MONTH / conversations)
 
 
 def _at_peak(n: int, a: Assumptions) -> float:

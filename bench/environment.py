@@ -231,7 +231,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _cpu_of(pid: int) -> float:
-    # clock_getcpuclockid(3), which Python lacks: the clock of a process, to the nanosecond.
+    # clock_getcpuclockid(3), which Python doesn't offer: the clock of a process, to the nanosecond.
     with suppress(OSError):
         return time.clock_gettime((~pid << 3) | 2)
     return 0.0

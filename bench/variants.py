@@ -184,10 +184,10 @@ NODE_CLIENT = "aws-lambda-ric"
 
 
 def node() -> Variant | str:
-    """Node's runtime client with a plain stream; or why there is none. npm builds the client from
-    source, in minutes, which needs autoconf, cmake, a C++ compiler and Node's headers."""
+    """Node's runtime client with a plain stream; or why it isn't measured. npm builds the client
+    from source, in minutes, which needs autoconf, cmake, a C++ compiler and Node's headers."""
     if not shutil.which("npm"):
-        return "no npm on this machine"
+        return "npm isn't installed"
     folder = BUILD / "bench" / "node"
     client = folder / "node_modules" / NODE_CLIENT
     shutil.copytree(PEERS / "node", folder, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""The smallest bot: it repeats the last message, and needs no other bot and no key but its own."""
+"""The smallest bot: it repeats the last message, without other bots or keys."""
 
 from collections.abc import AsyncIterable
 

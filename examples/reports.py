@@ -1,7 +1,7 @@
-"""What Poe tells a bot of its answers: likes and dislikes, reactions, and errors that Poe found.
+"""What Poe reports about a bot's answers: likes and dislikes, reactions, and errors.
 
 They go to the log, one line each (`make run` shows it, `make logs` on Lambda); a variable would
-be gone with its environment. Texts are left out: the log is no place for what users write.
+be gone with its environment. Texts are left out: what users write doesn't belong in the log.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The least that any host can do for this bot: import fastapi_poe, ask, write each event.
 
-No key, no check, no error is caught and nothing runs besides the bot: what a real host adds to this
-is what can be saved, the rest cannot. Run, it answers a Runtime API; `app` is the same for a web
+No key, no check, no error is caught and nothing else runs: what a real host adds to this
+can be saved, the rest can't. As a program, it answers a Runtime API; `app` is the same for a web
 server.
 """
 

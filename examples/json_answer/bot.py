@@ -1,6 +1,6 @@
 """A bot that asks another one for JSON, and reads it.
 
-Under `make run`, poe_answers.toml says what that one answers, so that the bot runs offline.
+Under `make run`, poe_answers.toml determines what that one answers, so that the bot runs offline.
 """
 
 import json
