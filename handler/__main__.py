@@ -140,7 +140,7 @@ def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
 
 
 async def _report(address: str, error: BaseException) -> int:
-    """Tell the log and Lambda why there will be no invocation. Gives the exit status."""
+    """Report to the log and to Lambda why the start failed. Gives the exit status."""
     from handler.runtime.runtime_api import RuntimeAPI
 
     failure = Failure(f"Runtime.{type(error).__name__}", explain(error), stack_of(error))

@@ -1,4 +1,4 @@
-"""What Poe and the log get to know of a bot's exception."""
+"""What Poe and the log learn about a bot's exception."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ class _AsItIs(str):
 
 def error_event_of(bot: fp.PoeBot) -> Callable[..., Any]:
     """The bot's `error_event`, whose event has an exception's type and where to look in the log,
-    in place of its text, which can hold a key or another user's message."""
+    instead of its text, which can hold a key or another user's message."""
     error_event = bot.error_event
 
     def without_exception_text(
@@ -36,7 +36,7 @@ def error_event_of(bot: fp.PoeBot) -> Callable[..., Any]:
 
 
 def _explained(bot: fp.PoeBot, error: BaseException) -> str:
-    """What the event says of `error`; with `log.shows_texts` all of it."""
+    """The event's text for `error`; the whole of it with `log.shows_texts`."""
     mistake = _logged_slip(bot, error)
     if log.shows_texts:
         return _AsItIs("\n\n".join(filter(None, (mistake, traceback_of(error)))))

@@ -1,8 +1,8 @@
 """What stands in front of the bot: the key, then the body, then the request's shape.
 
-A refusal says what was wrong with the request and never repeats any of it. What Poe's protocol
-tells a server to ignore is left out instead (protocol 1.2: unknown roles, content types, feedback
-types; pydantic leaves unknown keys out by itself).
+A refusal states what was wrong with the request and never repeats any of it. What Poe's protocol
+requires a server to ignore is left out instead (protocol 1.2: unknown roles, content types,
+feedback types; pydantic leaves unknown keys out by itself).
 """
 
 import hmac
@@ -65,8 +65,7 @@ class Refusal(Exception):
 
 def credential(headers: RawHeaders) -> bytes:
     """What the request carries in `Authorization: Bearer <access key>`, once. Raises 401 unless
-    that could be a key, which takes no key to see. RFC 9110, 11.1: the scheme's case does not
-    matter."""
+    that has the form of a key. RFC 9110, 11.1: the scheme's case does not matter."""
     sent = [value for name, value in headers if name == b"authorization"]
     scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
     if scheme.lower() != b"bearer":
@@ -86,7 +85,7 @@ def check_key(sent: bytes, key: str) -> None:
 
 async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
     """The whole body. Raises 413 past `LARGEST_BODY`, 415 for a type other than JSON; by the
-    headers, where they tell, before anything is read."""
+    headers, if they show it, before anything is read."""
     content_type = _header(headers, b"content-type")
     kind = content_type.partition(b";")[0].strip().lower()
     if kind and kind != b"application/json" and not kind.endswith(b"+json"):

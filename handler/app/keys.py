@@ -9,7 +9,7 @@ from handler.secret.variables import Named, Variables
 
 # A person's key on Poe, for the bot's own calls. fastapi_poe would take it for an access key.
 POE_API_KEY = "POE_API_KEY"
-NOBODYS = ""  # a key that the guard accepts from nobody
+NOBODYS = ""  # a key that the guard never accepts
 
 
 class Followed:

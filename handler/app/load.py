@@ -63,7 +63,7 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
                 f"the access key of the bot on path {bot.path} is {POE_API_KEY}'s, which is a"
                 " person's: copy the bot's own from its form on Poe"
             )
-    if rotation.bots not in ONE_BOT:  # most are, and a line at each start would tell nothing
+    if rotation.bots not in ONE_BOT:  # most are, and a line at each start would be noise
         lines.write("INFO", {"logger": __name__, "message": "started", "bots": rotation.bots})
     own = own_routes.own_app(getattr(module, "app", None))
     return App(bots, _cached(secret, rotation) if secret else None, own)

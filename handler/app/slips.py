@@ -1,5 +1,5 @@
 """What authors write by mistake, and what to write instead: for errors whose traceback points at
-fastapi_poe, which uses the outcome, or says too little.
+fastapi_poe, which uses the outcome, or whose text explains too little.
 
 A hint names functions, types and variables of the bot's code, and quotes nothing else.
 """

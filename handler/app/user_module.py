@@ -10,7 +10,7 @@ from handler.log.errors import StartError
 
 
 class BadBot(StartError):
-    """`bot.py` cannot be served; the text says why and what to write instead."""
+    """`bot.py` can't be served; the text explains why and what to write instead."""
 
 
 def import_bot(folder: str) -> ModuleType:

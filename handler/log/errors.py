@@ -14,7 +14,7 @@ MOST_FRAMES = 50  # of a stack: an endless recursion has a thousand
 
 
 class StartError(Exception):
-    """Keeps the host from starting. Its text says what is wrong and what to do, and may be shown:
+    """Keeps the host from starting. Its text states what is wrong and what to do, and may be shown:
     it holds no key, no secret's member and no message."""
 
 
@@ -46,7 +46,7 @@ def traceback_of(error: BaseException) -> str:
     try:
         text = "".join(traceback.format_exception(error))
     except Exception as broken:  # a __str__ or a __notes__ of the error's own
-        text = f"{type(error).__name__}, whose text can't be had: {type(broken).__name__}"
+        text = f"{type(error).__name__}, whose text is unavailable: {type(broken).__name__}"
     return below_package(text).rstrip()
 
 

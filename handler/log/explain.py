@@ -68,7 +68,7 @@ def _advice(error: BaseException) -> str:
     """What to do about a failure that many bots come with."""
     if str(error) == "no running event loop":
         return ": no loop runs during imports, so write `asyncio.get_event_loop().create_task(…)`"
-    if not log.shows_texts and (name := missing_variable(error)):  # `make run` says where it goes
+    if not log.shows_texts and (name := missing_variable(error)):  # `make run` shows what to do
         return f": run `make set-secret NAME={name}`"
     return _advice_on_import(error) if isinstance(error, ImportError) else ""
 

@@ -1,4 +1,4 @@
-"""What libraries print, warn of and log: that they did, where, and what can't be anyone's secret.
+"""What libraries print, warn of and log: where they did, and the parts that can't be a secret.
 
 A text that a library writes may quote a key or a user's message. What is a constant of the code
 that writes it can't: so much of it is quoted. `BOT_DEBUG=1` shows the rest.
@@ -20,8 +20,8 @@ from handler.log.places import is_of_bot, place
 LEFT_OUT = "left out, since they may quote a key or a message"
 MEMORY = 60  # seconds for which the prints of a place are counted together
 DEEPEST = 12  # callers whose constants are looked at
-SHORTEST = 4  # characters of a constant that says something
-# What asyncio's compiled half says, whose constants can't be looked at.
+SHORTEST = 4  # characters of a constant that is worth quoting
+# The messages of asyncio's compiled half, whose constants can't be inspected.
 COMPILED = (
     "Task exception was never retrieved",
     "Future exception was never retrieved",
@@ -40,7 +40,7 @@ class Prints:
         self._since = 0.0  # seconds, of time.monotonic
 
     def worth_a_line(self, place: str) -> int:
-        """How often `place` has written in this invocation, or 0 if there is no need to say."""
+        """How often `place` has written in this invocation, or 0 if that needs no line."""
         now = time.monotonic()
         if now - self._since > MEMORY:
             self._counts.clear()

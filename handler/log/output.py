@@ -1,7 +1,7 @@
 """stdout and stderr: what the bot writes passes as it is, what others write goes to the log.
 
 A library that prints may print a key or a user's message: fastapi_poe does, with the `repr` of an
-error. Here its text ends; `handler.log.others` says that there was one, and where. What a process
+error. Its text goes no further; `handler.log.others` reports where there was one. What a process
 writes past Python (a C library, a child process) can't be seen, and passes.
 """
 
@@ -16,14 +16,14 @@ from typing import Any, TextIO
 
 from handler.log.places import author_of, is_of_bot, place_of
 
-PATIENCE = 1.0  # seconds for the lock: a thread that is stuck while it writes silences nobody
-LAST_WORDS_PATIENCE = 0.05  # the same, for who ends the process
-LARGEST = 65_536  # bytes that are kept of what a library writes on end
+PATIENCE = 1.0  # seconds for the lock: a thread that is stuck while it writes silences no other
+LAST_WORDS_PATIENCE = 0.05  # the same, for code that ends the process
+LARGEST = 65_536  # bytes that are kept of what a library writes without a break
 
 
 # Takes what isn't the bot's: place, name of the stream, text, the error that is being handled.
 Printed = Callable[[str, str, str, BaseException | None], object]
-# Takes a log record of whoever, if it isn't the bot's: whether it did.
+# Takes any log record that isn't the bot's: whether it did.
 Taken = Callable[[LogRecord, FrameType | None], bool]
 
 
@@ -146,7 +146,7 @@ _outputs: dict[str, Output] = {}
 
 
 def take_over(printed: Printed, taken: Taken, *, by_line: bool) -> None:
-    """Put `Text` in place of both of the process's streams."""
+    """Replace both of the process's streams by `Text`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before Python began

@@ -96,7 +96,7 @@ def configure(level: str) -> None:
 
 
 def keep() -> None:
-    """Keep the host's lines coming whatever the bot has made of logging at its import, with
+    """Keep the host's lines coming however the bot has changed logging at its import, with
     `basicConfig(force=True)` or `dictConfig` for example. What it has set up for itself stays."""
     if HANDLER not in logging.getLogger().handlers:
         _claim("handler")

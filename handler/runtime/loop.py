@@ -71,7 +71,7 @@ class Loop:
             await _delivered(self._refuse(invocation, error))
             return report_of_refused_event(self._cold_start)
         if failure:
-            self._watchdog.disarm()  # the loop itself tells Lambda
+            self._watchdog.disarm()  # the loop itself reports to Lambda
         delivered = await _delivered(self._finish(exchange, failure))
         self._watchdog.disarm()
         outcome = outcome_of(exchange.record, failure, delivered, exchange.cycle.status)
@@ -130,7 +130,7 @@ class Loop:
             elif cycle.state is State.RESPONSE:
                 cycle.stream.fail_now(DEADLINE)
         except Exception as error:  # the loop's thread may stand anywhere, in the middle of a frame
-            logger.error("Lambda could not be told: %s", type(error).__name__)
+            logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
         self._reporter.write(report_of(record, cycle, Outcome.DEADLINE))
 
 

@@ -1,4 +1,4 @@
-"""How an invocation ended, and what its line says."""
+"""How an invocation ended, and what its line contains."""
 
 import time
 

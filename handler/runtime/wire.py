@@ -39,7 +39,7 @@ Headers = list[tuple[str, str]]
 
 
 class BadEvent(Exception):
-    """An event that cannot be turned into an HTTP request; the text says why, for its sender."""
+    """An event that can't be turned into an HTTP request; the text explains why, for its sender."""
 
 
 class NotAFunctionURLEvent(BadEvent):
@@ -47,7 +47,7 @@ class NotAFunctionURLEvent(BadEvent):
 
 
 class Invocation(NamedTuple):
-    """What `next` hands out: the event's bytes, and what its headers say."""
+    """What `next` hands out: the event's bytes, and what its headers contain."""
 
     request_id: str
     deadline_ms: int  # since the epoch
@@ -165,7 +165,7 @@ def _parse(event: bytes) -> Any:
 
 def _parse_head(event: bytes) -> Any:
     """What comes before the body, so that who has no key is refused without a look at megabytes;
-    None unless that is everything that a request's head is made of.
+    None unless the head consists of that alone.
 
     A quote in a string is escaped, so these names are never found in one: wherever the first part,
     with another end, is JSON, it ends at a member of the event itself.

@@ -12,7 +12,7 @@ from typing import Any
 from handler.log.errors import StartError
 
 KEY = "POE_ACCESS_KEY"
-KEY_LENGTH = 32  # characters; Poe's form makes no other
+KEY_LENGTH = 32  # characters; Poe's form generates keys of this length only
 
 MEMBER_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 # Variables that steer Lambda, Python, TLS or the read of the secret: it must not replace them.
@@ -42,8 +42,8 @@ def parse_members(text: str) -> dict[str, str]:
 
 
 def parse_unchecked(text: str) -> Members:
-    """The members of the secret's `text`, faulty ones too. Raises `BadMember` if there are none to
-    be found in it."""
+    """The members of the secret's `text`, faulty ones too. Raises `BadMember` if it
+    doesn't contain any."""
     members = parse(text)
     if members is None:
         raise BadMember("it is not a JSON object, or has a member twice (`make set-key`)")

@@ -34,7 +34,7 @@ CREDENTIALS_ERRORS = {
 
 
 class SecretUnreadable(StartError):
-    """The text says which secret, why, and which command fixes it."""
+    """The text names the secret, the reason, and the command that fixes it."""
 
 
 class _Retry(Exception):
@@ -69,7 +69,7 @@ class SecretReader(threading.Thread):
     def run(self) -> None:
         try:
             self._text = _ask_until_answered(self.arn, self._environ)
-        except Exception as error:  # raised again where somebody waits for it
+        except Exception as error:  # raised again where the result is awaited
             self._error = error
 
     def text(self) -> str:

@@ -204,7 +204,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _public_authorities() -> str:
-    # Lambda's own OpenSSL may have none. Importing certifi, which httpx brings, costs 20 ms.
+    # Lambda's own OpenSSL may not have any. Importing certifi, which httpx brings, costs 20 ms.
     spec = importlib.util.find_spec("certifi")
     if spec is None or spec.origin is None:
         raise BadVariable("the package certifi is missing, run `make deploy`")

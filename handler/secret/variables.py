@@ -43,9 +43,9 @@ class Named(str):
 @contextmanager
 def named_values(environ: MutableMapping[str, str], members: Mapping[str, str]) -> Iterator[None]:
     """Inside the block `os.environ` gives out `Named` values for those of `members` that have
-    another member's value: whoever holds such a value can't tell by itself whose it is.
+    another member's value: such a value alone doesn't show which member it is.
 
-    Most secrets have none, and then nothing is done. `environ`: `os.environ`, or a test's own,
+    Most secrets don't have any, and then nothing is done. `environ`: `os.environ`, or a test's own,
     which is left alone.
     """
     values = [value.strip() for value in members.values()]
