@@ -1,4 +1,4 @@
-"""What goes wrong on the way to AWS, in one line that says what to do."""
+"""What goes wrong on the way to AWS, as one line with what to do."""
 
 import difflib
 import os
@@ -42,7 +42,7 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
 class AwsError(UserError):
-    """One line: what AWS refused or lacks, and what to do about it."""
+    """One line: what AWS refused or doesn't have, and what to do about it."""
 
 
 def client(service: str) -> Any:

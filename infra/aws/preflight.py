@@ -1,4 +1,4 @@
-"""What `make deploy` looks at before it changes anything."""
+"""What `make deploy` checks before it changes anything."""
 
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ def _is_bootstrapped() -> bool:
 
 
 def reserved_now(stack: str) -> int:
-    """What the stack's function has reserved already; 0 where there is none. Raises AwsError."""
+    """What the stack's function has reserved already; 0 without one. Raises AwsError."""
     name = function_name(stack)
     if name is None:
         return 0

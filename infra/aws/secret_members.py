@@ -1,4 +1,4 @@
-"""What may stand in the secret: the function's own rules, for the commands, and Secrets Manager's
+"""What the secret may contain: the function's own rules, for the commands, and Secrets Manager's
 limit."""
 
 import json

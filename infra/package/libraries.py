@@ -32,7 +32,7 @@ SELDOM_IMPORTED = ("pydantic/v1", "pydantic/mypy.py", "anyio/_backends/_trio.py"
 
 
 def install_libraries(lock: Lock, target: Target, cache: Path, named: Collection[str] = ()) -> Path:
-    """The libraries for `target`, trimmed and compiled; installed where `cache` lacks them.
+    """The libraries for `target`, trimmed and compiled; installed unless `cache` has them.
 
     `named`: the libraries' tests that the bot's own modules name. Raises PackageError.
     """

@@ -31,7 +31,7 @@ class Shipped:
 
 def shipped(root: Path) -> Shipped:
     """The files of `root` that ship. Links are followed where what they lead to ships, too. Empty
-    folders don't: git has none either. Raises PackageError, and OSError."""
+    folders don't: git leaves them out, too. Raises PackageError, and OSError."""
     found = Shipped()
     root = root.resolve()
     _walk(root, root, PurePath(), (root,), found)

@@ -9,7 +9,7 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
 
-# Lambda's names of processors, by what platform.machine() says.
+# Lambda's names of processors, by what platform.machine() returns.
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 # uv's names. Lambda runs Amazon Linux 2023, whose glibc is 2.34; manylinux2014 would silently pin
@@ -24,7 +24,7 @@ PLATFORMS = {
 
 
 class PackageError(UserError):
-    """The package can't be built: the message's first line says why, others give details."""
+    """The package can't be built: the message's first line is the reason, others give details."""
 
 
 @dataclass(frozen=True)

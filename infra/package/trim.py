@@ -46,7 +46,7 @@ def _trim_metadata(folder: Path) -> None:
 
 
 def _list_what_is_left(record: Path) -> None:
-    """importlib.metadata reads it, to tell a library's files, and which modules are whose. The
+    """importlib.metadata reads it, to list a library's files, and which modules belong to it. The
     hashes are for installers."""
     with record.open(encoding="utf-8", newline="") as file:
         names = sorted(row[0] for row in csv.reader(file) if row)

@@ -13,7 +13,7 @@ LONGEST = 128  # characters: CloudFormation's limit
 def stack_name(bot: BotFolder) -> str:
     """PoeBot for `bot/`, MyBot for a folder `my-bot`.
 
-    Raises UserError for a folder whose name gives no name of its own.
+    Raises UserError for a folder whose name can't become one.
     """
     if bot.is_default:
         return DEFAULT_STACK
@@ -25,7 +25,7 @@ def stack_name(bot: BotFolder) -> str:
         raise UserError(f"{folder} would deploy as {name}, which is the stack of bot/: {remedy}")
     is_whole = all(letter.isascii() for letter in letters if letter.isalnum())
     if not is_whole or not name[:1].isalpha() or len(name) > LONGEST:
-        raise UserError(f"the folder name {folder!r} gives no name for a stack: {remedy}")
+        raise UserError(f"the folder name {folder!r} can't become a stack's name: {remedy}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Runs the CDK's command line: what it prints is shown as it comes, and kept in a log."""
+"""Runs the CDK's command line: what it prints is shown at once, and kept in a log."""
 
 import subprocess
 from collections.abc import Callable

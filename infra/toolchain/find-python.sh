@@ -3,7 +3,7 @@
 #
 # Prints the path of a Python of that minor version (such as 3.13) that runs and can make virtual
 # environments. Without `exact`, any Python >= 3.11 is used where that one is unavailable, and a line on
-# stderr says so. Fails where there is none: silently with `exact`, else with a line that says what to do.
+# stderr reports it. Fails without any: silently with `exact`, else with a line about what to do.
 set -u
 wanted=$1
 exact=${2:-}

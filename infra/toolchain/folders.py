@@ -1,4 +1,4 @@
-"""Folders that are swapped in whole, with the same modes and times wherever they are made."""
+"""Folders that are swapped in whole, with the same modes and times wherever they are created."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 
-FIXED_TIME = 315_705_600  # 1980-01-03: zip knows no time before 1980, whatever the time zone.
+FIXED_TIME = 315_705_600  # 1980-01-03: zip can't store a time before 1980, whatever the time zone.
 
 
 @contextlib.contextmanager

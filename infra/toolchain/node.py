@@ -21,7 +21,7 @@ REQUIREMENTS = ROOT / "requirements-node.txt"
 
 
 class NodeError(UserError):
-    """Node or the CDK is unavailable: the message's first line says why."""
+    """Node or the CDK is unavailable: the message's first line is the reason."""
 
 
 @dataclass(frozen=True)

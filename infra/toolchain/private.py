@@ -15,9 +15,9 @@ def private_folder(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file with mode 600 in place of any other. Raises OSError.
+    """Write a file with mode 600, instead of any that is there. Raises OSError.
 
-    It is a new file: who has opened an old one that was readable doesn't see what is written now.
+    It is a new file: a program that opened a readable old one doesn't see what is written now.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 600

@@ -1,7 +1,7 @@
 """Programs in the place of compilers, which note that a build has asked for one.
 
 A library whose compiled parts are optional builds without a word as its slower self where no
-compiler is there. Here none ever is, and the note tells it apart from pure Python.
+compiler is there. Here it never is, and the note shows that it isn't pure Python.
 """
 
 import os

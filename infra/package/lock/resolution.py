@@ -80,7 +80,7 @@ def resolve(
 def _resolve_for_a_python(
     folder: Path, seed: str, upgrade: Sequence[str] | None
 ) -> tuple[str, str, str]:
-    """The lock, the oldest Python that it is for, and, where there is none, uv's words."""
+    """The lock, the oldest Python that it is for, and uv's words if it fails."""
     newest = int(configured_python().partition(".")[2])
     for minor in range(int(OLDEST_PYTHON[2:]), newest + 1):
         (folder / "requirements.lock").write_text(seed, "utf-8")
