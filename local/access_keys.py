@@ -1,7 +1,7 @@
 """The secret of a bot that runs here, with an access key for each of its bots.
 
 Which bots there are, and under which names they look for their keys, shows when the bot starts. So
-a key that a start lacks is created, and the bot started again.
+a key that is missing at a start is created, and the bot started again.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Ports of loopback, looked at before the seconds of a start."""
+"""Ports of loopback, checked before a start, which takes seconds."""
 
 import socket
 

@@ -33,7 +33,7 @@ _FORM = '{"OPENAI_API_KEY": "…"}'
 
 
 class BadSecrets(UserError):
-    """`secrets.json` can't be used; the text says why and what to do, and never a value."""
+    """`secrets.json` can't be used; the text has the reason and what to do, and never a value."""
 
 
 def secrets_file(bot: BotFolder) -> Path:
@@ -48,7 +48,7 @@ def misplaced(bot: BotFolder, old: Path = ROOT / NAME) -> str:
 
 
 def read_members(file: Path) -> dict[str, str]:
-    """The members in `file`; none where there is no such file. Raises UserError."""
+    """The members in `file`; an empty dict without such a file. Raises UserError."""
     try:
         open_to_others = file.stat().st_mode & _OTHERS
         text = read_text(file)
@@ -83,7 +83,7 @@ def kept_key(file: Path, given: str | None) -> str:
 
 
 def with_keys(members: dict[str, str], key: str, names: Iterable[str]) -> dict[str, str]:
-    """The members, with an access key for each of `names` that has none among them: the same from
+    """The members, with an access key for each of `names` that isn't among them: the same from
     run to run, derived one way from the first bot's `key`."""
     return {name: _derived(key, name) for name in names} | members
 

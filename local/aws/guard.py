@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Lookup = Callable[[str], Credentials | None]
-"""Credentials by their access key id; None for an id that nobody was given."""
+"""Credentials by their access key id; None for an id that was never given out."""
 
 TOKEN = "token"
 BODY_LIMIT = 300_000_000  # bytes; Lambda takes packages of 262,144,000, unpacked

@@ -1,6 +1,6 @@
 """A local AWS for `make deploy-local` and the end-to-end test: MiniStack, in its own process.
 
-It answers to callers that sign with this run's random credentials, and to nobody else (`guard`).
+It answers only to callers that sign with this run's random credentials (`guard`).
 It needs another botocore, so it has a virtual environment of its own, created at its first use:
 build/ministack-<version>.
 """
@@ -32,7 +32,7 @@ NO_MORE_LISTENERS = {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
 
 
 class MiniStackError(UserError):
-    """The local AWS is unavailable: the message's first line says why."""
+    """The local AWS is unavailable: the message's first line is the reason."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def ministack(folder: Path, *, port: int | None = None, auth: bool = False) -> I
 def _started(
     python: Path, variables: Mapping[str, str], log: Path, listener: socket.socket
 ) -> subprocess.Popen[bytes]:
-    """`listener` is handed over, so that nobody else can answer in MiniStack's place."""
+    """`listener` is handed over, so that no other process can answer instead of MiniStack."""
     descriptor = listener.fileno()
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -144,8 +144,7 @@ def _run(command: list[str]) -> None:
 
 
 def _wait_until_ready(port: int, log: Path) -> None:
-    """Any answer will do, such as that this request is refused. A process that ends closes its
-    socket."""
+    """Any answer is enough, such as a refusal. A process that ends closes its socket."""
     connection = http.client.HTTPConnection(HOST, port, timeout=START_TIMEOUT_S)
     try:
         connection.request("GET", "/")

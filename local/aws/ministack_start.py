@@ -8,8 +8,8 @@ What CloudFormation does (its template reference) and MiniStack 1.5.33 does not:
 - GenerateSecretString honours ExcludePunctuation; MiniStack ignores it.
 - A URL's FunctionArn ends with its alias (Lambda API reference, GetFunctionUrlConfig).
 
-And where policies are enforced: the CDK's bucket takes requests over TLS alone. What stays on
-loopback counts as such.
+And where policies are enforced: the CDK's bucket takes requests over TLS alone. Requests
+over loopback pass for those.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ def fix(guard: Guard) -> None:
 
 
 def end_with_the_starter() -> None:
-    """Whoever started this holds the other end of stdin, which closes even where it was killed."""
+    """End with the process that started this: it holds stdin's other end, which closes with it."""
     starter = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 

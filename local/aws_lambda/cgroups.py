@@ -145,7 +145,7 @@ def _v1(
         if controller not in listed.split(","):
             continue
         # Nobody asked for memory groups. What put us in one (a service manager, a container's
-        # engine) counts, ends and removes what is in it, and didn't say that it may be divided.
+        # engine) counts, ends and removes what is in it, and hasn't allowed to divide it.
         # Inside a container with a tree of its own, ours is the topmost.
         if controller == "memory" and group.parts:
             continue

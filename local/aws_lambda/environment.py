@@ -82,7 +82,7 @@ class Environment:
     async def run(self, invocation: Invocation) -> InvocationRecord:
         """Hand over an invocation and see it to its end: `next`, an exit, or the deadline.
 
-        Where the environment did not survive (`alive` tells), it has been stopped.
+        If the environment did not survive (see `alive`), it has been stopped.
         """
         self.invocation = invocation
         self._on_line(start_line(invocation.id, VERSION))
@@ -104,12 +104,12 @@ class Environment:
         if self._exit is not None and self.pid is not None:
             await asyncio.wait({self._exit})
             self._reaper.forget(self.pid)
-        await self._api.close()  # when nobody is left to connect to it
+        await self._api.close()  # when nothing is left that connects to it
         self._output.close()
         await asyncio.to_thread(self._isolation.remove)
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, frozen or not; Lambda gives no time either."""
+        """SIGKILL to the whole process group, frozen or not; Lambda is as abrupt."""
         if not self._killed:
             self._signal(signal.SIGKILL)
         self._killed = self.pid is not None  # the number may be another's later

@@ -68,7 +68,7 @@ def function_url_event(request: UrlRequest, request_id: str, trace_id: str, now:
 
 
 def new_trace_id(now: float) -> str:
-    """The value of an X-Amzn-Trace-Id header for a request that has none."""
+    """The value of an X-Amzn-Trace-Id header for a request without one."""
     return f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
 
 

@@ -14,7 +14,7 @@ import h11
 
 Headers = Iterable[tuple[str, str]]
 
-# Anyone on this machine can connect: those who say nothing don't keep a descriptor for long.
+# Anyone on this machine can connect: those that send nothing don't keep a descriptor for long.
 FIRST_REQUEST_S = 10.0
 MOST_SILENT = 100
 

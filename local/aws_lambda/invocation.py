@@ -8,8 +8,8 @@ from typing import Protocol
 
 _MB = 1024 * 1024
 
-# AWS Lambda Developer Guide, "Response streaming for Lambda functions". What becomes of a longer
-# stream is not written there; here it is cut, and counts as failed.
+# AWS Lambda Developer Guide, "Response streaming for Lambda functions". What happens to a longer
+# stream isn't documented; here it is cut, and the invocation has failed.
 STREAM_LIMIT = 200 * _MB
 UNPACED = 6 * _MB
 PACE = 2 * _MB  # bytes a second, of what follows

@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 class Reaper:
-    """The parent's end: tell it what to end; `close` when there is nothing left to be ended."""
+    """The parent's end: it sends what has to be ended; `close` it when nothing is left."""
 
     def __init__(self, work_directory: Path) -> None:
         self._process = subprocess.Popen(

@@ -45,7 +45,7 @@ class RuntimeApi:
     """Serves one runtime: hands it one invocation at a time and takes its answers.
 
     Other users of this machine can connect, and pages in a browser: `private` puts a random path
-    before the API's own, which its environment alone is given. (awslambdaric takes no path: it
+    before the API's own, which only its environment gets. (awslambdaric doesn't take a path: it
     posts `init/error` by an http.client that accepts `host:port` only.)
     """
 

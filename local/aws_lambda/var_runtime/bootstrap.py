@@ -2,7 +2,7 @@
 
 Run as a script by the function's interpreter, on its own or through a wrapper's `exec "$@"`.
 The interpreter may belong to a virtual environment: of its packages only awslambdaric and what it
-imports are available, so that a function can't import what its package lacks.
+imports are available, so that a function can't import what its package doesn't have.
 """
 
 import os
