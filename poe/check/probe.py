@@ -1,4 +1,4 @@
-"""The requests of a check: each bounded in time, none raising because of what the server does."""
+"""The requests of a check: each bounded in time, none raises because of what the server does."""
 
 import secrets
 import time
@@ -44,7 +44,7 @@ class Reply:
 
     @property
     def refusal(self) -> str:
-        """Why there is no value: the status, if one came, and the reason."""
+        """Why the value is missing: the status, if there was one, and the reason."""
         return f"{self.figure}: {self.words}" if self.status else self.words
 
 

@@ -27,8 +27,8 @@ BURST = 0.005  # seconds
 # No user sees that an event waited for so long.
 UNSEEN = 0.25  # seconds
 
-# What is made at an even pace and then comes in one go was held on the way, if as many events come
-# as are made at that pace in the pause; a bot that thought has made none of them meanwhile.
+# Events that are produced at an even pace and then arrive in one burst were held on the way, if as
+# many arrive as are produced at that pace in the pause; a bot that was thinking produced none.
 HELD = 1.0  # seconds of a pause, at least
 HELD_EVENTS = 5  # at least, in one go
 PACED_EVENTS = 5  # at least, each alone, to know the pace
@@ -85,7 +85,7 @@ class Arrivals:
 
 
 def streams(arrivals: Arrivals) -> Finding:
-    """Passes only for an answer that can't have been buffered; fails only for one that was made
+    """Passes only for an answer that can't have been buffered; fails only for one that was produced
     for a while, of several events, and came in one go, its head included."""
     count = f"{len(arrivals.parts)} event{'' if len(arrivals.parts) == 1 else 's'}"
     if not arrivals.came_together:
@@ -105,8 +105,8 @@ def streams(arrivals: Arrivals) -> Finding:
 
 
 def lateness(arrivals: Arrivals) -> Finding:
-    """How long an event can have been held back. One that arrived in a burst can have been made at
-    any time since the arrival before; one that came alone is taken to have been sent at once."""
+    """How long an event can have been held back. One that arrived in a burst can have been produced
+    at any time since the arrival before; one that came alone is taken to have been sent at once."""
     parts = arrivals.parts
     if len(parts) < 2:
         return unproved(f"too few events to tell ({len(parts)}): {LONGER}")
@@ -123,7 +123,7 @@ def lateness(arrivals: Arrivals) -> Finding:
     if caught_up := _caught_up(groups):
         return failed(
             f"{together} arrived in a burst, after {duration(caught_up)} without any and as many as"
-            " are made in that time: something on the way held them back"
+            " are produced in that time: something on the way held them back"
         )
     if max(held) <= UNSEEN:
         return passed(f"{together} arrived in a burst, {duration(max(held))} late at most")

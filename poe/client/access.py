@@ -17,7 +17,7 @@ KEY_VARIABLE = "POE_ACCESS_KEY"
 
 
 class Unusable(UserError):
-    """The command cannot begin; the text says why and what to do, in one line."""
+    """The command can't begin; the text has the reason and what to do, in one line."""
 
 
 class NoKey(Unusable):

@@ -64,7 +64,7 @@ class Answer:
             self._builder.broken.append("the answer can't be decompressed")
 
     async def _chunks(self, clock: Clock, started: float) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, until its end or the end of Poe's patience, which is noted."""
+        """The body as it arrives, until its end or Poe's time limit, which is recorded."""
         builder, limits = self._builder, self._limits
         async with AsyncExitStack() as stack:
             try:

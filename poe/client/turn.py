@@ -1,4 +1,4 @@
-"""What Poe makes of a bot's answer: the text that it shows, and the promises that it keeps to.
+"""A bot's answer as Poe reads it: the text that Poe shows, and the promises that the bot keeps.
 
 Limits and rules are those of Poe's protocol specification, version 1.2
 (creator.poe.com/docs/poe-protocol-specification). Pure: events in, a record out.

@@ -5,7 +5,7 @@ import unicodedata
 LONGEST = 255  # bytes, as most file systems have it
 
 # Control characters and line ends, what reorders text, and halves of surrogate pairs; U+FFFD is
-# what was made of invalid UTF-8. The joiners are part of emoji and of many scripts.
+# what replaced invalid UTF-8. The joiners are part of emoji and of many scripts.
 _REFUSED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 

@@ -31,7 +31,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class NotFetched(Exception):
-    """No file came; the text says why."""
+    """The file can't be fetched; the text is the reason."""
 
 
 class NotAllowed(NotFetched):

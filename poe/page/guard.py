@@ -2,8 +2,8 @@
 
 Any site that is open in the same browser can send requests to loopback, and by a name that it
 points at 127.0.0.1 (DNS rebinding) even read the answers. Host, Origin and Fetch Metadata
-(W3C, "Fetch Metadata Request Headers") tell those requests from the page's own. Other users of the
-machine can connect too, and send any headers; they don't have the token.
+(W3C, "Fetch Metadata Request Headers") distinguish those requests from the page's own. Other users
+of the machine can connect too, and send any headers; they don't have the token.
 
 The token is in the printed address. The first visit turns it into a cookie and leaves for the
 address without it, which stays in no bar, no history and no Referer. Cookies don't know ports, so
@@ -25,7 +25,7 @@ SEE_OTHER = 303
 
 NO_TOKEN = "Open this page with the address that `make run` printed, which ends in ?token=…\n"
 
-# Nothing from elsewhere, no inline script or style, and HTML made of text by DOMPurify alone.
+# Nothing from elsewhere, no inline script or style, and HTML only as DOMPurify returns it.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -54,7 +54,7 @@ HEADERS = {
 class Guard:
     """The app for the browser that has `token`, on `port`; a clear 403 for all others.
 
-    is_shared   whether a GET of this path needs no token, because the path itself is a secret
+    is_shared   whether a GET of this path is free of the token, because the path itself is a secret
     """
 
     def __init__(

@@ -9,7 +9,7 @@ DEEPEST = 64
 
 
 class NotStrict(ValueError):
-    """It isn't such JSON; the text says why."""
+    """It isn't such JSON; the text is the reason."""
 
 
 def parse(body: bytes) -> Any:

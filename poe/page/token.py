@@ -1,7 +1,7 @@
 """The token of the chat page's address, kept from run to run as the access key is.
 
-So a page that is open, or a bookmarked address, goes on after `make run` was started again. Who
-can read the file can read the access key next to it, and needs no token.
+So a page that is open, or a bookmarked address, still works after `make run` was started again.
+A user who can read the file can read the access key next to it, and doesn't need the token.
 """
 
 import re
@@ -18,7 +18,7 @@ _FORM = re.compile(r"[\w-]{43}", re.ASCII)  # 256 bits in base64
 
 
 def kept_token(file: Path) -> str:
-    """The token in `file`; a new one where there is none, or where others could read it.
+    """The token in `file`; a new one if it is missing, or if others could read it.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What the bots of the stand-in answer, as a file in the bot's folder tells it.
+"""What the bots of the stand-in answer, as a file in the bot's folder defines it.
 
 Blocks with the same `bot` and `when` take turns, call by call. Otherwise the first block that fits
 answers, and where none does, the stand-in's own models do.
@@ -23,7 +23,7 @@ class _Turns:
     made: int = 0
 
     def fits(self, bot: str, question: Question) -> bool:
-        # A lone call of a tool would be made again and again in answer to its own result.
+        # A lone call of a tool would be repeated forever, in answer to its own result.
         asks_again = len(self.blocks) == 1 and self.blocks[0].tool_calls and question.results
         return self.blocks[0].fits(bot, question) and not asks_again
 

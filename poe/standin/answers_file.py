@@ -1,4 +1,4 @@
-"""The file that tells what the bots of the stand-in answer: poe_answers.toml in a bot's folder.
+"""The file that defines what the bots of the stand-in answer: poe_answers.toml in a bot's folder.
 
 [[answer]]
 bot = "GPT-4"                  # which bot; without it, every bot
@@ -27,7 +27,7 @@ Seconds = Annotated[float, Field(ge=0, le=600)]
 
 
 class BadAnswers(UserError):
-    """The file can't be used: the text says where, and what is wrong."""
+    """The file can't be used: the text names the place and the mistake."""
 
 
 class _Table(BaseModel):

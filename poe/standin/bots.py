@@ -17,13 +17,13 @@ class Bots:
 
     def answer(self, bot: str, question: Question) -> Answer:
         """The events of its answer, at its pace, without the last one, `done`."""
-        if self._answers and (told := self._answers.find(bot, question)):
+        if self._answers and (own := self._answers.find(bot, question)):
             self._say(f"poe: {bot} is called; {self._answers.file.name} answers")
-            return told
+            return own
         self._say(f"poe: {bot} is called; its stand-in answers")
         return models.answer(bot, question)
 
     def names(self) -> list[str]:
         """Those that it makes sense to list."""
-        told = self._answers.names() if self._answers else []
-        return [*dict.fromkeys([*told, *(name for name in MODELS if name != NO_SUCH_BOT)])]
+        own = self._answers.names() if self._answers else []
+        return [*dict.fromkeys([*own, *(name for name in MODELS if name != NO_SUCH_BOT)])]

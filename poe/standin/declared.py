@@ -21,7 +21,7 @@ _MESSAGES_REMEMBERED = 1000
 
 
 class BadSettings(UserError):
-    """The settings are unavailable or invalid; the text says why."""
+    """The settings are unavailable or invalid; the text is the reason."""
 
 
 def parse_settings(body: object) -> "SettingsResponse":
@@ -96,7 +96,7 @@ class DeclaredCalls:
         self._made: OrderedDict[str, Counter[str]] = OrderedDict()
 
     async def count(self, bot: str, message_id: str) -> str | None:
-        """Count one call. None if it may be made, else the fix, for the bot's author.
+        """Count one call. None if it is allowed, else the fix, for the bot's author.
 
         Raises BadSettings if the bot doesn't report what it declares.
         """

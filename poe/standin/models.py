@@ -6,7 +6,7 @@
 | `Words`        | numbered words at the pace that the message asks for, such as "20 words every  |
 |                | 200 ms"; without one, 10 words every 100 ms                                    |
 | `Long`         | 1,000 events at once, 60,000 characters                                        |
-| `Slow`         | nothing for as long as the message says, such as "after 2000 ms" (default      |
+| `Slow`         | nothing for as long as the message asks, such as "after 2000 ms" (default      |
 |                | 3 s), then a sentence                                                          |
 | `Failing`      | an error that may not be retried                                               |
 | `FailingMidway`| five words, then such an error                                                 |

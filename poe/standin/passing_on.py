@@ -14,7 +14,7 @@ _OF_THE_BOT = frozenset([b"host", b"authorization", b"content-length"])
 
 
 async def pass_on(request: Request, key: str, client: httpx.AsyncClient) -> Response:
-    """Poe's own answer to `request`, byte for byte as it arrives; `key` in place of the bot's.
+    """Poe's own answer to `request`, byte for byte as it arrives; `key` replaces the bot's.
 
     Raises httpx.HTTPError where Poe can't be reached.
     """

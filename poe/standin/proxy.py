@@ -29,7 +29,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Opening:
-    """What a client's first request asks for: where to go, and what to say to both sides."""
+    """What a client's first request asks for: where to go, and what to send to both sides."""
 
     authority: str
     address: Address
@@ -140,7 +140,7 @@ class ForwardProxy:
         except asyncio.LimitOverrunError:
             await _refuse(writer, "431 Request Header Fields Too Large", "the head is too long")
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # The client went away or sent nothing: there is nobody to answer.
+            pass  # The client went away or sent nothing: nothing to answer.
         finally:
             writer.close()
 

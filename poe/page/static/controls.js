@@ -70,7 +70,7 @@ const COMPARE = {
   le: (left, right) => left <= right,
 };
 
-/** An input for one control, and how to read it; `shown` says what a slider stands at. */
+/** An input for one control, and how to read it; `shown` displays a slider's value. */
 function field({ control, default_value: initial, placeholder, options, ...range }) {
   switch (control) {
     case "toggle_switch": {

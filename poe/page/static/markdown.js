@@ -25,7 +25,7 @@ const { rules } = markdown.renderer;
 const plain = (tokens, index, options, env, self) => self.renderToken(tokens, index, options);
 const image = rules.image;
 
-// A mark rather than an input: nobody can fill in an answer.
+// A mark rather than an input: an answer can't be filled in.
 rules.checkbox_input = (tokens, index) => {
   const state = tokens[index].attrGet("checked") === null ? "open" : "done";
   return `<span class="task ${state}" role="img" aria-label="${state}"></span>`;
@@ -71,7 +71,7 @@ const ALLOWED = {
 };
 
 /**
- * A fragment with what `source` says. `references` are the URLs of inline files by their name,
+ * `source` as a fragment. `references` are the URLs of inline files by their name,
  * as ![title][name] refers to them; `fileUrl` gives the address where the page gets a URL's file,
  * without which an image is its title.
  */

@@ -20,7 +20,7 @@ const NAMES = {
   allow_user_context_clear: "Users may clear the context",
 };
 
-/** Fill the dialog, either with the settings or with why there are none. */
+/** Fill the dialog, either with the settings or with the reason why they are missing. */
 export function showSettings(settings, problem) {
   $("settings-problem").textContent = problem ?? "";
   $("settings-problem").hidden = problem === null;

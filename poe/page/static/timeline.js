@@ -103,7 +103,7 @@ export class Timeline {
     this.#addRaw();
   }
 
-  /** Rows only once somebody looks: an answer may have 10,000 events. */
+  /** Rows only once they are opened: an answer may have 10,000 events. */
   #addRaw() {
     if (this.raw.hidden) return;
     const body = this.raw.querySelector("tbody");

@@ -2,9 +2,9 @@
 
 import { duration } from "./figures.js";
 
-/** Fewer pieces of text than this say nothing about streaming. */
+/** Fewer pieces of text than this don't show whether an answer streams. */
 const ENOUGH = 3;
-/** Silence that nobody minds, in seconds. */
+/** Silence that isn't worth a mark, in seconds. */
 const SHORT = 0.3;
 /** What comes within this part of an answer's time comes at once. */
 const AT_ONCE = 0.05;

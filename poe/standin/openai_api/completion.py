@@ -24,7 +24,7 @@ class Completion:
     """One answer: either `whole` or, after `begin`, `chunks` or `deltas`, once.
 
     `begin` and `whole` raise ApiError where the bot answers with an error. At the end, `reason`
-    and `usage` say why it ended and what it took.
+    and `usage` are why it ended and what it took.
     """
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
@@ -58,11 +58,11 @@ class Completion:
         }
 
     async def begin(self) -> None:
-        """Wait for the answer's first piece: only before it can the status tell of an error."""
+        """Wait for the answer's first piece: only before it can the status report an error."""
         self._first = await anext(self._deltas, None)
 
     async def deltas(self) -> AsyncIterator[Delta]:
-        """What the answer is made of, the first piece included. Raises ApiError."""
+        """The answer's pieces, the first one included. Raises ApiError."""
         if self._first:
             yield self._first
         async for delta in self._deltas:

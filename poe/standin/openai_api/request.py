@@ -1,6 +1,6 @@
 """The body of a chat completion: checked as Poe checks it, and turned into a question to a bot.
 
-"Request fields" of Poe's documentation says what takes effect. Everything else is ignored, as Poe
+"Request fields" of Poe's documentation lists what takes effect. Everything else is ignored, as Poe
 does; so are, in the stand-in alone, `stop`, `top_p`, `temperature` and `logprobs`.
 """
 
@@ -24,7 +24,7 @@ class _Text(_Part):
 
 
 class _Other(_Part):
-    """Taken and left aside: no stand-in looks at pictures. Poe itself strips audio."""
+    """Accepted and ignored: the stand-in can't read pictures. Poe itself strips audio."""
 
     type: Literal["image_url", "file", "input_audio"]
 
