@@ -50,7 +50,7 @@ def chosen_bot(options: argparse.Namespace) -> BotFolder:
 
 
 def chosen_folder(options: argparse.Namespace) -> BotFolder:
-    """For what needs no bot in it. Raises PackageError."""
+    """For commands that don't need a bot in it. Raises PackageError."""
     return BotFolder.without_bot(options.bot_dir, options.caller)
 
 

@@ -50,7 +50,7 @@ async def _run(url: str, key: str, text: str) -> bool:
     width = max(len(promise.name) for promise in PROMISES)
     findings: list[Finding] = []
     async for promise, finding in check(url, key, text):
-        figure = one_line(finding.figure.replace(key, "<the key>"))  # a server may say it back
+        figure = one_line(finding.figure.replace(key, "<the key>"))  # a server may send it back
         print(f"{finding.verdict:<8}  {promise.name:<{width}}  {figure}")
         findings.append(finding)
     print(_summary(findings))

@@ -1,4 +1,4 @@
-"""`make destroy`: remove a stack, and print what stays."""
+"""`make destroy`: remove a stack, and print what remains."""
 
 from collections.abc import Sequence
 

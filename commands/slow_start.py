@@ -23,7 +23,7 @@ _LINE = re.compile(r"import time: +(\d+) \| +(\d+) \| ( *)(\S+)")
 
 
 async def remark(config: FunctionConfig) -> str:
-    """What took longest at a start, and what to do. Starts the function once more."""
+    """What took longest at a start, and what to do. Starts the function again."""
     lines: list[str] = []
     variables = {**config.environment, "PYTHONPROFILEIMPORTTIME": "1"}
     measured = replace(config, environment=variables, init_timeout_s=MEASURING)

@@ -59,7 +59,7 @@ class LogPrinter:
         """How many lines there were to show."""
         self._shows_failed_starts = True
         self.bots = [StartedBot()]
-        """Those of the last start; a start that has only this one doesn't say so."""
+        """Those of the last start; a start that has only this one doesn't show it."""
 
     def __call__(self, line: str, at: datetime | None = None) -> None:
         """`at`: when the line was written, in local time; now, if it comes at once."""
@@ -133,7 +133,7 @@ _OF_ANOTHER_FORM = (
 # What the line about an invocation has; a bot's own lines may have some of it.
 _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
 _FAILED = ("bot_error", "deadline", "runtime_error")
-_START = "handler.app.load"  # the logger of the line that says which bots there are
+_START = "handler.app.load"  # the logger of the line with the bots
 _BOT = "bot/"  # where the bot's own files lie in the package
 _LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
 
@@ -165,7 +165,7 @@ def _of_platform(record: dict[str, Any]) -> str:
 
 
 def request_id(line: str) -> str:
-    """Of the request that a line of the log is about; empty for a line that doesn't say."""
+    """Of the request that a line of the log is about; empty for a line without one."""
     record = _json_object(line)
     found = record.get("requestId") or _facts(record).get("requestId")
     if line.startswith(_LAMBDAS_OWN):

@@ -1,4 +1,4 @@
-"""The bot's files under the names that its author knows, in place of the package's copies."""
+"""The bot's files under the names that its author knows, not those of the package's copies."""
 
 import re
 from pathlib import Path
