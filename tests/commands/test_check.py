@@ -136,7 +136,7 @@ async def test_a_quick_a_short_and_a_thinking_bot_are_not_called_buffered(bot: P
 
 
 async def test_what_looks_buffered_once_is_asked_for_again() -> None:
-    """A hiccup before a quick answer, head and all, is no proof of buffering."""
+    """A hiccup before a quick answer, head and all, doesn't prove buffering."""
     asked = 0
 
     async def answer(request: Request) -> Response:
@@ -341,7 +341,7 @@ async def test_a_server_that_hangs_is_left_in_time(monkeypatch: pytest.MonkeyPat
 
 @asynccontextmanager
 async def hanging() -> AsyncIterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that takes connections and sends nothing."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
@@ -458,7 +458,7 @@ def test_nothing_at_the_url_gives_one_line_of_one_promise() -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Nothing built yet, no key, nobody at a keyboard."""
+    """Nothing built yet, no key, no terminal."""
     monkeypatch.setattr(access, "BUILD", tmp_path)
     monkeypatch.delenv("POE_ACCESS_KEY", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())

@@ -1,4 +1,4 @@
-"""What `make deploy` looks at, says and refuses, short of a deployment."""
+"""What `make deploy` checks, prints and refuses, short of a deployment."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What `make` tells and starts, how Python is found, and when .venv is made again."""
+"""What `make` prints and starts, how Python is found, and when .venv is built again."""
 
 import os
 import re

@@ -15,7 +15,7 @@ from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 
 FILES = {"bot.py", "requirements.txt", "cdk.json", ".gitignore", "Makefile", "README.md"}
-# Says what it was told, and by `make both` that two goals arrive.
+# Prints the variables that it was given, and by `make both` that two goals arrive.
 HOST = """
 all:; @echo help
 quoted = '$(subst ','\\'',$(value $(1)))'
@@ -36,7 +36,7 @@ def make(folder: Path, *arguments: str) -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which a host stands that only says what it is told."""
+    """A folder with a host that only prints what it is given."""
     host = tmp_path / "home" / "the host's"
     host.mkdir(parents=True)
     (host / "Makefile").write_text(HOST)

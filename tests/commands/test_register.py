@@ -94,7 +94,7 @@ async def test_what_is_deployed_is_pushed_fetched_and_checked(
     ]
     assert f"Checking {url}" in lines
     assert any(line.startswith("pass      query streams") for line in lines)
-    # fastapi_poe alone breaks one promise, and that is what the status says.
+    # fastapi_poe alone breaks one promise, and that is the status.
     assert lines[-1] == "My-Bot is registered, but the check failed."
     assert (done.returncode, done.stderr) == (1, "")
 
@@ -152,7 +152,7 @@ async def test_a_form_with_another_url_is_found_out(
 
 
 def test_an_answer_that_holds_the_key_is_shown_without_it() -> None:
-    """Poe may say the address back, key and all."""
+    """Poe may send the address back, key and all."""
     said = Poe(NAME, KEY, "").without_key(f"no such address: /bot/{KEY}/1.2")
     assert said == "no such address: /bot/<the key>/1.2"
 
@@ -161,7 +161,7 @@ def test_an_answer_that_holds_the_key_is_shown_without_it() -> None:
 def refused_early(
     cloud: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Runs the command in this process where no Poe can be reached; what it says against it."""
+    """Runs the command in this process without a Poe to reach; its error."""
     for name, value in {**cloud.environment, "HTTPS_PROXY": f"http://{CLOSED}"}.items():
         monkeypatch.setenv(name, value)
 

@@ -1,4 +1,4 @@
-"""The bench's pieces work; how fast anything is, no test says."""
+"""The parts of the benchmark work; how fast anything is isn't tested."""
 
 import re
 import socket

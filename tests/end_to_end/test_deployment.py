@@ -98,7 +98,7 @@ class World:
         )
 
     def run(self, module: str, *arguments: str, stdin: str = "") -> str:
-        """What a command says. Fails the test where it fails."""
+        """What a command prints. Fails the test if the command fails."""
         done = self.attempt(module, *arguments, stdin=stdin)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -192,7 +192,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def refused(world: World) -> subprocess.CompletedProcess[str]:
-    """An attempt before the CDK's own things are there, with nobody to ask."""
+    """An attempt before the CDK's own stack exists, without a terminal to ask at."""
     world.bot_file.write_text(bot("good morning"))
     return world.attempt("commands.deploy", *world.context)
 

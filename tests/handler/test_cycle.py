@@ -223,7 +223,7 @@ DOMAIN = "abc.lambda-url.eu-west-1.on.aws"
             ("bot.example", 8443),
             "https://bot.example/a",
         ),
-        # What isn't a host or a port is no reason to refuse a request.
+        # A request isn't refused for what isn't a host or a port.
         ({"host": "bot.example", "x-forwarded-port": "x"}, ("bot.example", 443), None),
         ({"host": "bot.example:port"}, (DOMAIN, 443), None),
         ({"host": "a:b:c"}, (DOMAIN, 443), None),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-LOOK = r"""
+REPORT = r"""
 import json, re, sys
 from contextlib import nullcontext
 from handler.runtime.deferred_models import deferred_models
@@ -92,10 +92,10 @@ print(addresses.sub("", json.dumps({"found": found, "complete": complete})))
 
 
 @pytest.fixture(scope="module")
-def looks(package: Path, runtime_python: Path) -> dict[str, dict]:
-    def look(when: str) -> dict:
+def reports(package: Path, runtime_python: Path) -> dict[str, dict]:
+    def report(when: str) -> dict:
         done = subprocess.run(
-            [runtime_python, "-W", "ignore", "-c", LOOK, when],
+            [runtime_python, "-W", "ignore", "-c", REPORT, when],
             cwd=package,
             env={},
             capture_output=True,
@@ -104,7 +104,7 @@ def looks(package: Path, runtime_python: Path) -> dict[str, dict]:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    return {when: look(when) for when in ("late", "at once")}
+    return {when: report(when) for when in ("late", "at once")}
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def looks(package: Path, runtime_python: Path) -> dict[str, dict]:
         "own models are built where they are written",
     ],
 )
-def test_models_built_late_are_the_same(looks: dict[str, dict], aspect: str) -> None:
-    late, at_once = looks["late"]["found"][aspect], looks["at once"]["found"][aspect]
+def test_models_built_late_are_the_same(reports: dict[str, dict], aspect: str) -> None:
+    late, at_once = reports["late"]["found"][aspect], reports["at once"]["found"][aspect]
     assert late == at_once
     assert late
 
 
-def test_most_models_are_not_built_at_the_start(looks: dict[str, dict]) -> None:
-    assert looks["late"]["complete"] < looks["at once"]["complete"] / 2
+def test_most_models_are_not_built_at_the_start(reports: dict[str, dict]) -> None:
+    assert reports["late"]["complete"] < reports["at once"]["complete"] / 2

@@ -1,4 +1,4 @@
-"""Every way in which a bot can end, or not end: what Poe sees, what the log says, and that the
+"""Every way in which a bot can end, or not end: what Poe sees, what is in the log, and that the
 next request is served. The real package in a local Lambda, its time limit 3 s."""
 
 import json

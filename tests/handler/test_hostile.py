@@ -194,7 +194,7 @@ async def test_a_handle_query_that_fails_at_once_ends_the_answer_properly():
     [("", 401), ("Bearer x", 401), ("Bearer " + "w" * 32, 401), ("Bearer " + "k" * 32, 400)],
 )
 async def test_a_body_is_decoded_for_the_key_alone(authorization, status, size):
-    """Who has no key is not told that it is broken."""
+    """A caller without the key doesn't learn that it is broken."""
     event = function_url_event(
         headers={"authorization": authorization}, body="!" * size, isBase64Encoded=True
     )

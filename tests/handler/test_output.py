@@ -379,7 +379,7 @@ def test_with_bot_debug_every_text_is_shown_in_lines_still(run):
     shown = [json.dumps(line) for line in lines_of(output)]
     ways = [line.split('": ')[0].strip(' "') for line in LIBRARY.splitlines() if '": ' in line]
     missing = [way for way in ways if not any(f"{SECRET} {way} end" in line for line in shown)]
-    # Below WARNING; and what can't be made a text of.
+    # Below WARNING; and what can't be turned into a text.
     assert missing == ["log info", "log broken", "log repr"]
 
 

@@ -196,7 +196,7 @@ async def test_an_app_that_make_app_was_given_keeps_its_routes(tmp_path):
 
 
 async def test_the_bots_own_choice_goes_before_what_make_app_was_given(tmp_path):
-    """The other one has no key, and gets no server."""
+    """The other one doesn't have a key, and isn't served."""
     source = HOSTED_BOT + (
         "app = fp.make_app(Bot(path='/other'), allow_without_key=True)\nbot = Bot()\n"
     )

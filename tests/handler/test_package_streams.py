@@ -190,13 +190,13 @@ async def test_a_layers_module_and_the_runtimes_boto3_are_found(
 
 @pytest.fixture
 def layer():
-    """Lambda's folder for layers, where this machine lets one be made."""
+    """Lambda's folder for layers, where this machine allows to create it."""
     folder = Path("/opt/python")
     if folder.exists():
         pytest.skip("/opt/python is in use on this machine")
     try:
         folder.mkdir()
     except OSError:
-        pytest.skip("/opt/python can't be made without root")
+        pytest.skip("/opt/python can't be created without root")
     yield folder
     shutil.rmtree(folder)

@@ -164,7 +164,7 @@ def test_every_fault_has_a_line_of_its_own():
     assert number.endswith("that a variable can hold (`make set-secret NAME=NUMBER`)")
 
 
-marked = st.text("☃✂", min_size=1)  # what no refusal says of itself
+marked = st.text("☃✂", min_size=1)  # characters that aren't in any refusal's own text
 
 
 @given(

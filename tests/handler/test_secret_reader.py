@@ -144,7 +144,7 @@ def authority_file(authority, tmp_path):
 
 
 def refusal_of(arn, environ, **more):
-    """The text of the error, which never holds a credential or what an answer says."""
+    """The text of the error, which never holds a credential or an answer's text."""
     with pytest.raises(SecretUnreadable) as caught:
         read(arn, environ, **more)
     text = str(caught.value)

@@ -1,4 +1,4 @@
-"""Starts that fail: one init error that says what to do, and exit status 1."""
+"""Starts that fail: one init error with what to do, and exit status 1."""
 
 import json
 

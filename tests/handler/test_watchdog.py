@@ -35,7 +35,7 @@ def ends(monkeypatch):
 
 
 class Failing:
-    """A Runtime API that cannot be told."""
+    """A Runtime API that can't be reached."""
 
     def __init__(self, error):
         self._error = error

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to AWS, in one line that says what to do."""
+"""What goes wrong on the way to AWS, as one line with what to do."""
 
 import pytest
 from botocore.exceptions import EndpointConnectionError

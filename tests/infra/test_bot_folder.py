@@ -269,7 +269,7 @@ def test_a_name_that_is_not_utf_8_gives_one_clear_line(folder: Path) -> None:
     try:
         (folder / os.fsdecode(b"caf\xe9.txt")).touch()
     except OSError:
-        pytest.skip("this file system takes no such name")
+        pytest.skip("this file system refuses the name")
     with pytest.raises(PackageError, match=r"^the file name 'caf\\udce9.txt' isn't UTF-8: rename"):
         shipped(folder)
 

@@ -18,7 +18,7 @@ BUNDLE = Path(certifi.where())
 
 
 def handshake(server_certificate: trustme.LeafCert, client: ssl.SSLContext) -> None:
-    """Raises what the client says of the server's certificate."""
+    """Raises the client's error about the server's certificate."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_certificate.configure_cert(server)
     near, far = socket.socketpair()

@@ -1,4 +1,4 @@
-"""What `cdk.json` and `-c name=value` may say, and what is answered to a mistake."""
+"""What `cdk.json` and `-c name=value` may contain, and the errors for mistakes."""
 
 import re
 from dataclasses import fields
@@ -29,7 +29,7 @@ def test_the_cdks_own_values_are_left_alone() -> None:
 
 
 def test_an_empty_value_is_the_default() -> None:
-    """`-c alarm_email=` takes back what cdk.json says."""
+    """`-c alarm_email=` takes back cdk.json's value."""
     assert Options.from_context({"alarm_email": ""}).alarm_email is None
 
 

@@ -460,7 +460,7 @@ def test_the_command_prints_the_packages_folder_last(
 
 @pytest.fixture
 def task(tmp_path: Path) -> Path:
-    """A task root whose handler tells how it was started."""
+    """A task root whose handler reports how it was started."""
     (tmp_path / "handler").mkdir()
     (tmp_path / "handler/__main__.py").write_text(
         "import os, sys; print(os.getcwd(), sys.argv[1:], sys.stdout.write_through)"

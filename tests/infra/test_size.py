@@ -14,7 +14,7 @@ from infra.package.size import check_size, library_sizes, size_of
 from infra.package.target import PackageError, Target
 from tests.support.bot_folder import write_folder
 
-LIMIT = 262_144_000  # bytes, as AWS's error says
+LIMIT = 262_144_000  # bytes, as in AWS's error
 
 
 def add(folder: Path, size: int) -> Path:

@@ -15,7 +15,7 @@ def left_out(folder: Path, *named: str) -> set[str]:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """One with tests at two places, of which nothing outside says a word."""
+    """One with tests at two places, which nothing outside mentions."""
     return write_folder(
         tmp_path / "libraries",
         {

@@ -64,7 +64,7 @@ def test_no_workflow_keeps_githubs_token_in_the_checkout_or_reads_a_secret(file:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_no_script_has_an_expression_in_it(file: Path) -> None:
-    """What somebody typed into a form would be run as a command."""
+    """What was typed into a form would be run as a command."""
     assert not any("${{" in script for script in scripts(file.name))
 
 

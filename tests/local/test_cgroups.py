@@ -40,7 +40,7 @@ def anyio_backend() -> str:
 
 
 def quiet(line: str) -> None:
-    """Takes log lines and keeps none."""
+    """Discards log lines."""
 
 
 def v1_tree(root: Path) -> None:
@@ -64,7 +64,7 @@ def written(group: Path) -> dict[str, str]:
 def real_memory_group() -> None:
     probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 512, ["memory"])
     if probe.memory is None:
-        pytest.skip("no memory cgroup can be made here")
+        pytest.skip("this machine can't create memory cgroups")
     probe.remove()
 
 
@@ -166,7 +166,7 @@ async def test_a_memory_group_ends_with_its_environment_and_all_that_runs_in_it(
 async def test_a_function_can_have_its_memorys_share_of_the_cpu(tmp_path: Path):
     probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 512, ["cpu"])
     if probe.cpu is None:
-        pytest.skip("no CPU cgroup can be made here")
+        pytest.skip("this machine can't create CPU cgroups")
     probe.remove()
     package = write_package(
         tmp_path / "package",
@@ -192,7 +192,7 @@ async def test_a_function_can_have_its_memorys_share_of_the_cpu(tmp_path: Path):
 def test_no_group_outlives_a_server_that_is_killed(tmp_path: Path):
     probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 512)
     if probe.cpu is None:
-        pytest.skip("no CPU cgroup can be made here")
+        pytest.skip("this machine can't create CPU cgroups")
     probe.remove()
     write_package(tmp_path / "package", "next_invocation()\n")
     server = subprocess.Popen(

@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 
 def quiet(line: str) -> None:
-    """Takes log lines and keeps none."""
+    """Discards log lines."""
 
 
 async def until(condition: Callable[[], object]) -> None:

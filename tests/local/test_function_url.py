@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 
 
 def quiet(line: str) -> None:
-    """Takes log lines and keeps none."""
+    """Discards log lines."""
 
 
 async def test_a_function_that_does_not_stream_shows_its_raw_json_behind_a_streaming_url(

@@ -21,7 +21,7 @@ def anyio_backend() -> str:
 
 
 def quiet(line: str) -> None:
-    """Takes log lines and keeps none."""
+    """Discards log lines."""
 
 
 async def answer_of(tmp_path: Path, function: str):

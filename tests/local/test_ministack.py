@@ -1,4 +1,4 @@
-"""The local AWS answers to this run's credentials, and to nobody else: other users of the machine,
+"""The local AWS answers to this run's credentials, and to no other: other users of the machine,
 and web pages."""
 
 import contextlib

@@ -43,7 +43,7 @@ class Local:
         self._api.dispatch(Invocation("the-id", b"{}", "arn", "Root=1", BufferedAnswer()))
 
     def assert_kept_to_the_rules(self, kept: bool) -> None:
-        """Its refusals are all that it says."""
+        """It only logs its refusals."""
 
 
 class Double:

@@ -67,7 +67,7 @@ async def private() -> AsyncIterator[Served]:
 
 @pytest.fixture
 async def of_awslambdaric() -> AsyncIterator[Served]:
-    """It takes no path before the API's own."""
+    """It doesn't take a path before the API's own."""
     async for served in serve(private=False):
         yield served
 

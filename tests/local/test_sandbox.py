@@ -93,7 +93,7 @@ def outside() -> Iterator[Path]:
 
 @pytest.fixture
 def note() -> Iterator[Path]:
-    """A file directly below /tmp that nobody has."""
+    """A file directly below /tmp that doesn't exist."""
     handle, name = tempfile.mkstemp(dir="/tmp")
     os.close(handle)
     os.unlink(name)

@@ -1,4 +1,4 @@
-"""The secret of `make run`: it is read with this run's credentials, and by nobody else."""
+"""The secret of `make run`: it can be read with this run's credentials only."""
 
 import asyncio
 import json

@@ -19,7 +19,7 @@ from tests.support.stand_in import KEY, PERSONS_KEY, stand_in
 pytestmark = pytest.mark.anyio
 
 
-class Told:
+class Answering:
     """A stand-in with a file of answers that a test writes and changes."""
 
     def __init__(self, file: Path, lines: list[str]) -> None:
@@ -51,101 +51,109 @@ class Told:
 @pytest.fixture(scope="module")
 async def shared(
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[PoeStandIn, Told]]:
+) -> AsyncIterator[tuple[PoeStandIn, Answering]]:
     folder = tmp_path_factory.mktemp("bot")
-    told = Told(folder / "poe_answers.toml", [])
+    answering = Answering(folder / "poe_answers.toml", [])
     async with PoeStandIn(
         access_key=KEY,
         personal_key=PERSONS_KEY,
         folder=folder / "poe",
-        answers=told.file,
-        on_line=told.lines.append,
+        answers=answering.file,
+        on_line=answering.lines.append,
     ) as poe:
-        yield poe, told
+        yield poe, answering
 
 
 @pytest.fixture
-def told(shared: tuple[PoeStandIn, Told], monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+def answering(
+    shared: tuple[PoeStandIn, Answering], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Answering]:
     """Without a file yet."""
-    poe, told = shared
+    poe, answering = shared
     for name, value in poe.environment.items():
         monkeypatch.setenv(name, value)
-    told.lines.clear()
-    yield told
-    if told.file.is_dir():
-        told.file.rmdir()
-    told.file.unlink(missing_ok=True)
+    answering.lines.clear()
+    yield answering
+    if answering.file.is_dir():
+        answering.file.rmdir()
+    answering.file.unlink(missing_ok=True)
 
 
-async def test_a_bot_answers_in_json_to_both_forms_of_a_call(told: Told) -> None:
-    told.file.write_text('[[answer]]\nbot = "GPT-4"\njson = {steps = ["buy", "é"], cost = 1.5}')
-    for answer in (await told.text("GPT-4"), await told.content("GPT-4")):
+async def test_a_bot_answers_in_json_to_both_forms_of_a_call(answering: Answering) -> None:
+    answering.file.write_text(
+        '[[answer]]\nbot = "GPT-4"\njson = {steps = ["buy", "é"], cost = 1.5}'
+    )
+    for answer in (await answering.text("GPT-4"), await answering.content("GPT-4")):
         assert json.loads(answer or "") == {"steps": ["buy", "é"], "cost": 1.5}
-    assert "You said" in await told.text("GPT-3.5-Turbo")
-    assert told.lines[0] == "poe: GPT-4 is called; poe_answers.toml answers"
-    assert told.lines[-1] == "poe: GPT-3.5-Turbo is called; its stand-in answers"
+    assert "You said" in await answering.text("GPT-3.5-Turbo")
+    assert answering.lines[0] == "poe: GPT-4 is called; poe_answers.toml answers"
+    assert answering.lines[-1] == "poe: GPT-3.5-Turbo is called; its stand-in answers"
 
 
-async def test_a_text_arrives_exactly_as_it_stands_there(told: Told) -> None:
+async def test_a_text_arrives_exactly_as_it_stands_there(answering: Answering) -> None:
     code = "Here:\n\n```python\n  print('x')\n```\n\n"
-    told.file.write_text(f'[[answer]]\ntext = """{code}"""\npause = 0')
-    assert await told.text("Any") == code
-    assert await told.content("Any") == code
-    told.file.write_text('[[answer]]\ntext = ["one piece", " and another"]')
-    assert [part.text for part in await told.parts("Any")] == ["one piece", " and another"]
-    told.file.write_text('[[answer]]\ntext = ""')
-    assert await told.text("Any") == ""
+    answering.file.write_text(f'[[answer]]\ntext = """{code}"""\npause = 0')
+    assert await answering.text("Any") == code
+    assert await answering.content("Any") == code
+    answering.file.write_text('[[answer]]\ntext = ["one piece", " and another"]')
+    assert [part.text for part in await answering.parts("Any")] == ["one piece", " and another"]
+    answering.file.write_text('[[answer]]\ntext = ""')
+    assert await answering.text("Any") == ""
 
 
-async def test_the_first_block_that_fits_the_message_answers(told: Told) -> None:
-    told.file.write_text(
+async def test_the_first_block_that_fits_the_message_answers(answering: Answering) -> None:
+    answering.file.write_text(
         '[[answer]]\nbot = "A"\nwhen = "(?i)plan\\\\b"\ntext = "a plan"\n'
         '[[answer]]\nbot = "A"\ntext = "anything"\n'
         '[[answer]]\nwhen = "plan"\ntext = "for everyone"\n'
     )
-    said = [await told.text(*call) for call in (("A", "My PLAN?"), ("A", "planet"), ("B", "plan"))]
+    said = [
+        await answering.text(*call) for call in (("A", "My PLAN?"), ("A", "planet"), ("B", "plan"))
+    ]
     assert said == ["a plan", "anything", "for everyone"]
-    assert "You said: no" in await told.text("B", "no")
+    assert "You said: no" in await answering.text("B", "no")
 
 
-async def test_blocks_for_the_same_calls_take_turns(told: Told) -> None:
-    told.file.write_text(
+async def test_blocks_for_the_same_calls_take_turns(answering: Answering) -> None:
+    answering.file.write_text(
         '[[answer]]\nbot = "A"\nerror = "Busy."\n[[answer]]\nbot = "A"\ntext = "second"\n'
     )
     for _ in range(2):
         with pytest.raises(BotError, match="Busy"):
-            await told.parts("A")
-        assert await told.text("A") == "second"
+            await answering.parts("A")
+        assert await answering.text("A") == "second"
 
 
-async def test_errors_say_whether_to_retry_and_have_their_status(told: Told) -> None:
-    told.file.write_text(
+async def test_errors_say_whether_to_retry_and_have_their_status(answering: Answering) -> None:
+    answering.file.write_text(
         '[[answer]]\nbot = "A"\nerror = "Busy."\nstatus = 429\n'
         '[[answer]]\nbot = "B"\ntext = "Half"\nerror = "Never."\nallow_retry = false\n'
     )
     with pytest.raises(BotError) as caught:
-        await told.parts("A")
+        await answering.parts("A")
     assert not isinstance(caught.value, BotErrorNoRetry)
     with pytest.raises(BotErrorNoRetry, match="Never"):
-        await told.parts("B")
+        await answering.parts("B")
     with pytest.raises(openai.RateLimitError, match="Busy"):
-        await told.completion("A")
+        await answering.completion("A")
     with pytest.raises(openai.InternalServerError, match="Never"):
-        await told.completion("B")
+        await answering.completion("B")
 
 
-async def test_a_slow_answer_waits_before_its_start_and_between_pieces(told: Told) -> None:
-    told.file.write_text('[[answer]]\ntext = ["a", "b"]\nafter = 0.2\npause = 0.3')
+async def test_a_slow_answer_waits_before_its_start_and_between_pieces(
+    answering: Answering,
+) -> None:
+    answering.file.write_text('[[answer]]\ntext = ["a", "b"]\nafter = 0.2\npause = 0.3')
     began = time.monotonic()
-    assert await told.text("Any") == "ab"
+    assert await answering.text("Any") == "ab"
     assert time.monotonic() - began > 0.5
 
 
-async def test_tools_are_called_as_told_and_their_results_answered(told: Told) -> None:
-    told.file.write_text(
+async def test_tools_are_called_as_told_and_their_results_answered(answering: Answering) -> None:
+    answering.file.write_text(
         '[[answer]]\ntool_calls = [{name = "roll", arguments = {sides = 20}}, {name = "stop"}]'
     )
-    completion = await told.completion("Any")
+    completion = await answering.completion("Any")
     calls = completion.choices[0].message.tool_calls or []
     assert [(c.function.name, c.function.arguments) for c in calls if c.type == "function"] == [
         ("roll", '{"sides": 20}'),
@@ -169,29 +177,29 @@ async def test_tools_are_called_as_told_and_their_results_answered(told: Told) -
         )
         for name in ("roll", "stop")
     ]
-    parts = await told.parts("Any", tools=tools, tool_executables=[roll, stop])
+    parts = await answering.parts("Any", tools=tools, tool_executables=[roll, stop])
     said = "".join(part.text for part in parts)
     assert "roll gave 19 of 20 and stop gave stopped" in said.replace('"', "")
 
 
-async def test_files_of_the_folder_are_attached(told: Told) -> None:
-    (told.file.parent / "pie.png").write_bytes(b"\x89PNG")
-    told.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["pie.png"]')
-    [attached] = [part.attachment for part in await told.parts("Any") if part.attachment]
+async def test_files_of_the_folder_are_attached(answering: Answering) -> None:
+    (answering.file.parent / "pie.png").write_bytes(b"\x89PNG")
+    answering.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["pie.png"]')
+    [attached] = [part.attachment for part in await answering.parts("Any") if part.attachment]
     assert (attached.name, attached.content_type) == ("pie.png", "image/png")
     async with httpx.AsyncClient() as http:
         assert (await http.get(attached.url)).content == b"\x89PNG"
-    assert "(https://www.quora.com/poe_api/attachments/" in (await told.content("Any") or "")
+    assert "(https://www.quora.com/poe_api/attachments/" in (await answering.content("Any") or "")
 
 
-async def test_a_change_counts_from_the_next_call_on(told: Told) -> None:
-    assert "You said" in await told.text("Any")
-    told.file.write_text('[[answer]]\ntext = "first"')
-    assert await told.text("Any") == "first"
-    told.file.write_text('[[answer]]\ntext = "another"')
-    assert await told.text("Any") == "another"
-    told.file.unlink()
-    assert "You said" in await told.text("Any")
+async def test_a_change_counts_from_the_next_call_on(answering: Answering) -> None:
+    assert "You said" in await answering.text("Any")
+    answering.file.write_text('[[answer]]\ntext = "first"')
+    assert await answering.text("Any") == "first"
+    answering.file.write_text('[[answer]]\ntext = "another"')
+    assert await answering.text("Any") == "another"
+    answering.file.unlink()
+    assert "You said" in await answering.text("Any")
 
 
 @pytest.mark.parametrize(
@@ -224,31 +232,31 @@ async def test_a_change_counts_from_the_next_call_on(told: Told) -> None:
     ],
 )
 async def test_a_fault_is_one_line_and_the_usual_answers_go_on(
-    told: Told, content: bytes, fault: str
+    answering: Answering, content: bytes, fault: str
 ) -> None:
-    told.file.write_bytes(content)
+    answering.file.write_bytes(content)
     for _ in range(2):
-        assert "You said" in await told.text("Any")
-    [line] = [line for line in told.lines if "poe_answers.toml" in line]
-    assert line.startswith(f"poe: {told.file}")
+        assert "You said" in await answering.text("Any")
+    [line] = [line for line in answering.lines if "poe_answers.toml" in line]
+    assert line.startswith(f"poe: {answering.file}")
     assert fault in line
     assert "\n" not in line
 
 
-async def test_a_file_that_went_away_is_named(told: Told) -> None:
-    attached = told.file.parent / "gone.png"
+async def test_a_file_that_went_away_is_named(answering: Answering) -> None:
+    attached = answering.file.parent / "gone.png"
     attached.write_bytes(b"")
-    told.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["gone.png"]')
-    assert await told.text("Any") == "Look"
+    answering.file.write_text('[[answer]]\ntext = "Look"\nfiles = ["gone.png"]')
+    assert await answering.text("Any") == "Look"
     attached.unlink()
-    assert await told.text("Any") == "Look"
-    assert told.lines[-1] == f"poe: {attached} isn't attached: No such file or directory"
+    assert await answering.text("Any") == "Look"
+    assert answering.lines[-1] == f"poe: {attached} isn't attached: No such file or directory"
 
 
-async def test_a_folder_in_its_place_is_named(told: Told) -> None:
-    told.file.mkdir()
-    assert "You said" in await told.text("Any")
-    assert "poe_answers.toml can't be read: Is a directory" in told.lines[0]
+async def test_a_folder_in_its_place_is_named(answering: Answering) -> None:
+    answering.file.mkdir()
+    assert "You said" in await answering.text("Any")
+    assert "poe_answers.toml can't be read: Is a directory" in answering.lines[0]
 
 
 async def test_a_fault_is_reported_before_the_first_call(
@@ -262,8 +270,8 @@ async def test_a_fault_is_reported_before_the_first_call(
     assert "isn't TOML" in lines[0]
 
 
-async def test_bots_that_the_file_names_are_listed(told: Told) -> None:
-    told.file.write_text('[[answer]]\nbot = "My-Own"\ntext = "x"')
+async def test_bots_that_the_file_names_are_listed(answering: Answering) -> None:
+    answering.file.write_text('[[answer]]\nbot = "My-Own"\ntext = "x"')
     async with httpx.AsyncClient() as http:
         models = (await http.get("https://api.poe.com/v1/models")).json()["data"]
     assert models[0]["id"] == "My-Own"

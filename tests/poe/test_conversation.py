@@ -34,7 +34,7 @@ DONE = encode_event("done", {})
 
 
 class ManyBot(fp.PoeBot):
-    """Does what the last message says; keeps what it was told."""
+    """Does what the last message asks for; keeps what it received."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -419,7 +419,7 @@ def test_the_page_never_has_the_key(page):
 
 @pytest.fixture
 def elsewhere() -> Iterator[Callable[[str], str]]:
-    """Serves a site of somebody else's; gives its address under another name of this machine."""
+    """Serves another site; gives its address under another name of this machine."""
     with ExitStack() as stack:
 
         def site(html: str) -> str:

@@ -52,7 +52,7 @@ async def ask(bot: str, said: str = "Hello", **changes: Any) -> str:
 
 
 def no_print(error: Exception, message: str) -> None:
-    """fastapi_poe prints every failed try unless told otherwise."""
+    """By default, fastapi_poe prints every failed try."""
 
 
 def declaring(**calls: int) -> Any:

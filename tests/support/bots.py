@@ -14,7 +14,7 @@ KEY = "k" * 32
 
 
 class PacedBot(fp.PoeBot):
-    """Thinks for `think` seconds, then says `words` words, `pause` seconds before each."""
+    """Thinks for `think` seconds, then sends `words` words, `pause` seconds before each."""
 
     def __init__(self, words: int, *, think: float = 0, pause: float = 0, path: str = "/") -> None:
         super().__init__(path, KEY)

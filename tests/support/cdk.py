@@ -1,4 +1,4 @@
-"""The stack's template, made in this process with the Node that `make deploy` finds."""
+"""The stack's template, synthesised in this process with the Node that `make deploy` finds."""
 
 import json
 import os

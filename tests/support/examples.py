@@ -28,7 +28,7 @@ class Running:
     said: list[str] = field(default_factory=list)
 
     async def ask(self, text: str, **more: Any) -> Turn:
-        """One whole turn, which breaks none of Poe's promises."""
+        """One whole turn, in which every promise is kept."""
         answer = self.poe.ask(text, **more)
         async for _ in answer:
             pass

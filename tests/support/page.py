@@ -1,4 +1,4 @@
-"""The chat page around a bot that does what it is told, for a browser and for plain requests."""
+"""The chat page around a bot that does what it is asked, for a browser and for plain requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A bot's lock: when it is made, what is in it, and what is said where it can't be made."""
+"""A bot's lock: when it is written, what is in it, and which errors explain why it can't be."""
 
 import os
 import re
@@ -599,7 +599,7 @@ def test_optional_extensions_of_setuptools_are_refused_without_a_compiler_too(
     house = Wheelhouse(tmp_path / "house")
     house.use(monkeypatch, alone=False)
     house.archive("fast", "1.0", {"setup.py": head + go + setup, "speed.c": "int speed;\n"})
-    monkeypatch.setenv("CC", "false")  # as if this machine had none
+    monkeypatch.setenv("CC", "false")  # as if this machine didn't have one
     files = {"bot.py": "bot = None\n", "requirements.txt": "fast==1.0\n"}
     with pytest.raises(PackageError, match=r"^fast 1.0 has no wheel .* and it has compiled parts"):
         locked(BotFolder(write_folder(tmp_path / "bot", files)))
