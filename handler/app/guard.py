@@ -20,7 +20,7 @@ from starlette.types import Receive
 from handler.secret.members import KEY_LENGTH
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-Place = tuple[int | str, ...]  # in a document: the keys and positions that lead there
+Location = tuple[int | str, ...]  # in a document, as pydantic's `loc`: keys and positions
 
 LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
 # Lists and objects in each other; what Poe sends has about ten. Python's own limit differs from
@@ -177,7 +177,7 @@ def _leave_out(document: dict[str, Any], problems: Sequence[ErrorDetails]) -> bo
         for problem in problems
         if problem["type"] == "literal_error" and isinstance(problem["input"], str)
     }
-    # Backwards: a place stays true until something in front of it, or around it, is gone.
+    # Backwards: a location stays true until something in front of it, or around it, is gone.
     for *parents, last in sorted(unknown, reverse=True):
         holder: Any = document
         for step in parents:
@@ -186,28 +186,28 @@ def _leave_out(document: dict[str, Any], problems: Sequence[ErrorDetails]) -> bo
     return bool(unknown)
 
 
-def _smallest_whole(place: Place) -> Place:
-    """What to leave out for an unknown value at `place`. Raises 200 where it is everything."""
-    match place[-1]:
+def _smallest_whole(location: Location) -> Location:
+    """What to leave out for an unknown value at `location`. Raises 200 if it is everything."""
+    match location[-1]:
         case "feedback_type":
             raise Refusal(200)
         case "role" | "type":  # a message without role, or feedback without type, is nothing
-            return place[:-1]
+            return location[:-1]
         case _:  # the other such fields have a default
-            return place
+            return location
 
 
 def _bad_fields(problems: Sequence[ErrorDetails]) -> Refusal:
-    """Each field's place and pydantic's name for what is wrong with it."""
-    named = sorted({f"{_place(problem['loc'])}: {problem['type']}" for problem in problems})
+    """Each field's location and pydantic's name for what is wrong with it."""
+    named = sorted({f"{_dotted(problem['loc'])}: {problem['type']}" for problem in problems})
     more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return Refusal(400, f"invalid request: {'; '.join(named[:MOST_NAMED])}{more}")
 
 
-def _place(place: Place) -> str:
+def _dotted(location: Location) -> str:
     # A dictionary's keys are the sender's own words.
     return ".".join(
-        str(step) if step in _field_names() or isinstance(step, int) else "*" for step in place
+        str(step) if step in _field_names() or isinstance(step, int) else "*" for step in location
     )
 
 
