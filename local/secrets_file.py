@@ -41,7 +41,7 @@ def secrets_file(bot: BotFolder) -> Path:
 
 
 def misplaced(bot: BotFolder, old: Path = ROOT / NAME) -> str:
-    """A line about a file in the place of earlier versions, which is not read any more; or none."""
+    """A line about a file where earlier versions had it, which isn't read any more; or ""."""
     if secrets_file(bot).exists() or not old.exists():
         return ""
     return f"{old} isn't read: a bot's secrets belong in its own folder. Move it to {bot.path}"

@@ -87,7 +87,7 @@ def _level(number: int) -> str:
 
 
 def configure(level: str) -> None:
-    """Log at Lambda's `level` or above what the bot's files and the host's say; everything else at
+    """Log at Lambda's `level` or above what the bot's files and the host's write; everything else at
     WARNING or above, since httpx logs keys in URLs and botocore logs secrets."""
     root = logging.getLogger()
     root.handlers = [HANDLER]

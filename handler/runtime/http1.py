@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
 
 def encode_request(method: str, target: str, headers: Headers, body: bytes = b"") -> bytes:
-    """A request; `headers` say how its body is framed. Nothing in it may hold a CR or LF."""
+    """A request; `headers` include how its body is framed. Nothing in it may hold a CR or LF."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 

@@ -118,7 +118,7 @@ def _fits_a_path(text: str) -> bool:
 def encode_prelude(
     status: int, headers: Mapping[str, str] | None, cookies: Sequence[str] | None
 ) -> bytes:
-    """The JSON before the eight NULs. JSON escapes a NUL, so none can stand in it."""
+    """The JSON before the eight NULs. JSON escapes NULs, so it can't contain one."""
     prelude: dict[str, Any] = {"statusCode": status, "headers": headers or {}}
     if cookies:
         prelude["cookies"] = cookies

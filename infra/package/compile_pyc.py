@@ -32,7 +32,7 @@ def compile_file(path: str, path_at_run_time: str) -> None:
 
 
 def in_words(error: BaseException) -> str:
-    """In one line, with the line of code, or with what to do where that says little."""
+    """In one line, with the line of code, or with what to do where that explains little."""
     message = str(getattr(error, "msg", error))
     if "codec can't decode" in message or "encoding problem" in message:
         return "it isn't UTF-8: save it as UTF-8"

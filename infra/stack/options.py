@@ -59,7 +59,7 @@ class Options:
     bot_dir: str | None = None
     """The bot's folder; None: bot/ in this checkout."""
     bot_file: str | None = None
-    """A file in place of the folder's bot.py."""
+    """A file that replaces the folder's bot.py."""
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""The name of a bot's stack where none is given: its folder's."""
+"""The name of a bot's stack, unless it is given: after its folder."""
 
 import re
 import unicodedata

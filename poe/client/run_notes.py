@@ -27,7 +27,7 @@ def keep_notes(folder: Path, notes: RunNotes) -> None:
 
 
 def notes_of_run(url: str) -> RunNotes:
-    """Those of the `make run` that serves `url`; empty ones where there is none."""
+    """Those of the `make run` that serves `url`; empty ones without such a run."""
     address = httpx.URL(url)
     file = folder_of_run(address) / NAME
     if address.host not in LOOPBACK or not file.exists():

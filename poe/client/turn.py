@@ -64,7 +64,7 @@ class Turn:
     files      the `file` events' fields: url, content_type, name, inline_ref
     metadata   of the last `data` event, which comes back with the message in later queries
     error      the first `error` event's text
-    error_details  what that event has besides, as `raw_response`
+    error_details  what else that event has, as `raw_response`
     broken     each promise of the protocol that the answer broke, in words
     head_seconds            when status and headers came, if they came
     first_response_seconds  when the first byte after them came, if one came

@@ -34,7 +34,7 @@ class Conversations:
         return await self._keep(Conversation(bot.url, bot.key))
 
     async def go_on(self, bot: ServedBot, identifier: str, past: "Past") -> Conversation:
-        """That conversation with these messages, in place of what is here of it. Raises
+        """That conversation with these messages, instead of what is here of it. Raises
         ValueError for what isn't an identifier."""
         if not _IDENTIFIER.fullmatch(identifier):
             raise ValueError("this isn't a conversation's identifier")

@@ -13,7 +13,7 @@ def _identifier(kind: str) -> Any:
 
 
 class Message(BaseModel):
-    """What a user says: a text, the URLs of attachments that were uploaded before, and what was
+    """What a user sends: a text, the URLs of attachments that were uploaded before, and what was
     chosen in the bot's controls."""
 
     model_config = ConfigDict(extra="forbid")

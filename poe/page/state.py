@@ -11,7 +11,7 @@ class Phase(StrEnum):
     """Built and started, for the first time or after a change."""
     READY = "ready"
     BROKEN = "broken"
-    """The last change doesn't start; `reason` says why."""
+    """The last change doesn't start, for `reason`."""
 
 
 @dataclass

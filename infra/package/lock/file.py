@@ -45,7 +45,7 @@ def digest(*inputs: object) -> str:
 
 
 def without_comments(file: Path) -> list[str]:
-    """The lines of `file` that say something."""
+    """The lines of `file` that aren't empty or comments."""
     lines = file.read_text("utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -90,7 +90,7 @@ def versions(lock: str) -> dict[str, str]:
 
 
 def options(lock: str) -> str:
-    """The lines that say where libraries come from."""
+    """The lines about where libraries come from."""
     return "".join(line for line in lock.splitlines(keepends=True) if line.startswith("-"))
 
 

@@ -41,7 +41,7 @@ def locked(
     host: Path = HOST,
     locks: Path = BUILD / "locks",
 ) -> Lock:
-    """The lock of `bot`, written where there is none for its requirements and the host's pins.
+    """The lock of `bot`, written unless there is one for its requirements and the host's pins.
 
     `again` writes it in any case; `upgrade` too, with the newest versions: of everything ("1"), or
     of the libraries that it names. `say` gets a line for each lock that is written, and warnings.

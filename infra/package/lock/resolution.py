@@ -143,6 +143,6 @@ def is_unreachable(stderr: str) -> bool:
 
 
 def relevant_lines(stderr: str) -> list[str]:
-    """uv's words without their headings, and without lines that say nothing about the cause."""
+    """uv's words without their headings, and without lines that don't concern the cause."""
     lines = [_HEADING.sub("", line.strip()) for line in stderr.splitlines()]
     return [line for line in lines if line and not _NOISE.match(line)]

@@ -69,7 +69,7 @@ export class Chat {
     await this.#receive(entry, (signal) => this.conversation.retry(signal));
   }
 
-  /** Another text in place of what was said in `entry`; what came after it goes. */
+  /** Another text for the message in `entry`; what came after it goes. */
   async #edit(entry, text) {
     this.stop();
     await this.settled;

@@ -4,7 +4,7 @@ import * as store from "./store.js";
 
 const dialog = document.getElementById("chats");
 
-/** Show those with `bot`; `onChoose` gets the one that is chosen, `onForget` is told of all's end. */
+/** Show those with `bot`; `onChoose` gets the one that is chosen, `onForget` is called once all are deleted. */
 export async function choose(bot, { onChoose, onForget }) {
   const chats = await store.kept(bot).catch(() => []);
   const list = dialog.querySelector("ul");

@@ -1,4 +1,4 @@
-/* Copying: a button that says for a moment whether it worked. */
+/* Copying: a button that shows for a moment whether it worked. */
 
 const MOMENT = 1500; // ms
 

@@ -15,7 +15,7 @@ const SHOWN = {
 };
 
 export class Status {
-  /** `onState` gets what the server says of the run, whenever that has changed. */
+  /** `onState` gets what the server reports about the run, whenever that has changed. */
   constructor({ dot, word, banner }, onState) {
     Object.assign(this, { dot, word, banner, onState });
     this.last = "";
