@@ -69,7 +69,7 @@ class Screen:
         self._note(f"error: {text}", _RED)
 
     def _details(self, turn: Turn) -> None:
-        """What the `error` event has in addition to its text: of a traceback, what the author needs."""
+        """What else the `error` event has: of a traceback, what the author needs."""
         text = turn.error_details
         if text and not self._raw:
             text = "\n".join(folded(text))

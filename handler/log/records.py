@@ -87,8 +87,8 @@ def _level(number: int) -> str:
 
 
 def configure(level: str) -> None:
-    """Log at Lambda's `level` or above what the bot's files and the host's write; everything else at
-    WARNING or above, since httpx logs keys in URLs and botocore logs secrets."""
+    """Log at Lambda's `level` or above what the bot's and the host's files write; everything
+    else at WARNING or above, since httpx logs keys in URLs and botocore logs secrets."""
     root = logging.getLogger()
     root.handlers = [HANDLER]
     root.setLevel(LEVELS.get(level.upper(), logging.INFO))

@@ -11,7 +11,7 @@ const INTERRUPTED = "Interrupted: the page was left before the end.";
 export class Chat {
   /**
    * In the element `log`. `parameters` gives what is chosen in the bot's controls; `onBusy` is
-   * told whether an answer is under way.
+   * called with whether an answer is under way.
    */
   constructor(log, { parameters, onBusy }) {
     Object.assign(this, { log, parameters, onBusy });
