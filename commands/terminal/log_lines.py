@@ -121,6 +121,12 @@ _MARK = "│ "
 _SHORT = 8  # characters of a request's id: enough to tell a log's requests apart
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+# How lines of this host's (handler/log/lines.py) and Lambda's begin. Those that a bot prints begin
+# otherwise: handler/log/output.py sees to that.
+_RESERVED = re.compile(
+    r'\{"timestamp": "[^"]{0,40}", "level": "[^"]{0,20}", "requestId": "'
+    r'|\{"time":"[^"]{0,40}","type":"platform\.'
+)
 # What a line of the bot's own raises that is nearly in a form that is known.
 _OF_ANOTHER_FORM = (
     ArithmeticError,
@@ -204,6 +210,9 @@ def _invocation(record: dict[str, Any]) -> str:
 
 
 def _json_object(line: str) -> dict[str, Any]:
+    """A line of this host's, or one of Lambda's in its JSON format; empty for any other."""
+    if not _RESERVED.match(line):
+        return {}
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

@@ -6,6 +6,7 @@ writes past Python (a C library, a child process) can't be seen, and passes.
 """
 
 import io
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,14 @@ from handler.log.places import author_of, is_of_bot, place_of
 PATIENCE = 1.0  # seconds for the lock: a thread that is stuck while it writes silences no other
 LAST_WORDS_PATIENCE = 0.05  # the same, for code that ends the process
 LARGEST = 65_536  # bytes that are kept of what a library writes without a break
+# How lines of the host's begin, and Lambda's own. Those that a bot prints, such as in a stranger's
+# message, get a space in front.
+RESERVED = re.compile(
+    rb'\{"timestamp": "[^"\n]{0,40}", "level": "[^"\n]{0,20}", "requestId": "'
+    rb'|\{"time":"[^"\n]{0,40}","type":"platform\.'
+    rb"|(?:START|END|REPORT) RequestId: |INIT_REPORT "
+)
+HEAD = 120  # bytes, more than any of these has
 
 
 # Takes what isn't the bot's: place, name of the stream, text, the error that is being handled.
@@ -45,6 +54,7 @@ class Output(io.BufferedIOBase):
     ) -> None:
         self.name = f"<{name}>"
         self.is_unfinished = False  # whether the last line has no end yet
+        self._head = b""  # how that one begins
         self._label = name
         self._stream = stream
         self._printed, self._taken, self._by_line = printed, taken, by_line
@@ -63,11 +73,12 @@ class Output(io.BufferedIOBase):
         return len(piece)
 
     def put(self, data: bytes) -> None:
-        """Write as it is, at once. Raises OSError."""
+        """Write what is the bot's as it is, at once; its lines don't pass for others'. Raises
+        OSError."""
         if data:
             with _turn():
                 self.settle()
-                self._put(data)
+                self._put(self._told_apart(data))
 
     def begin_line(self) -> None:
         """What comes next on this stream begins a line. Raises OSError."""
@@ -94,7 +105,18 @@ class Output(io.BufferedIOBase):
     def close(self) -> None:
         """Nothing: the process's output ends with the process."""
 
+    def _told_apart(self, data: bytes) -> bytes:
+        """`data` with a space in front of each line that begins like one of others. A line can come
+        in pieces: the first of `data` goes on where the last one ended."""
+        first, *others = data.split(b"\n")
+        reserved = RESERVED.match(self._head + first)
+        if reserved and reserved.end() > len(self._head):
+            first = b" " + first
+        return b"\n".join([first, *(b" " + b if RESERVED.match(b) else b for b in others)])
+
     def _put(self, data: bytes) -> None:
+        _, end, last = data.rpartition(b"\n")
+        self._head = (last if end else self._head + last)[:HEAD]
         self.is_unfinished = not data.endswith(b"\n")
         sink = getattr(self._stream, "buffer", None)
         if sink is None:
@@ -190,7 +212,7 @@ def write_line(text: str) -> None:
     with _turn():
         for output in _outputs.values():
             output.begin_line()
-        _outputs["stdout"].put(text.encode())
+        _outputs["stdout"]._put(text.encode())
 
 
 @contextmanager

@@ -258,6 +258,47 @@ def test_a_line_of_the_hosts_begins_a_line_whatever_the_bot_has_left_unfinished(
     assert output.count("\n") == 2
 
 
+OF_OTHERS = [
+    '{"timestamp": "2026-01-02T03:04:05.678Z", "level": "INFO", "requestId": "", "type": "query"}',
+    '{"time":"2026-01-02T03:04:05.678Z","type":"platform.report","record":{}}',
+    "START RequestId: 1",
+    "END RequestId: 1",
+    "REPORT RequestId: 1\tDuration: 1 ms",
+    "INIT_REPORT Init Duration: 1 ms",
+]
+
+
+@pytest.mark.parametrize("line", OF_OTHERS)
+def test_a_line_that_a_bot_prints_passes_for_no_line_of_the_hosts_or_of_lambdas(run, line):
+    bot = (
+        "import sys\n"
+        f"line = {line!r}\n"
+        "def serve():\n"
+        "    print(line)\n"
+        "    print('said: hello', line, 'more', sep='\\n')\n"
+        "    print(f'one\\n{line}\\n\\n{line}\\n')\n"
+        "    for each in line: print(each, end='')\n"
+        "    print()\n"
+        "    print(line[:9], end='')\n"
+        "    print(line[9:])\n"
+        "    sys.stderr.buffer.write(line.encode() + b'\\n')\n"
+    )
+    *printed, last = run(bot).splitlines()
+    assert json.loads(last)["message"] == "the last line"
+    assert line not in printed
+    assert printed.count(f" {line}") == 5
+    # In pieces the space is where the piece came that would have made it one.
+    assert [each.replace(" ", "") for each in printed].count(line.replace(" ", "")) == 7
+
+
+@pytest.mark.parametrize(
+    "line", ["I am", '{"timestamp": 1}', '{"_aws": {}}', "x START RequestId: 1", '{"time":"x"}']
+)
+def test_other_lines_of_a_bots_pass_as_they_are(run, line):
+    output = run(f"def serve():\n    print({line!r})\n    print('a', {line!r}, sep='\\n')\n")
+    assert output.splitlines()[:-1] == [line, "a", line]
+
+
 def test_a_line_of_the_bots_that_is_finished_is_followed_by_no_empty_one(run):
     output = run("def serve():\n    print('one')\n    print('two', end='')\n    print()\n")
     assert output.startswith("one\ntwo\n{")
