@@ -38,7 +38,9 @@ class Followed:
             return f"the bot on path {self._bot.path} keeps the key that it had; {name}: {error}"
         if self._bot.access_key == self._key:
             self._bot.access_key = self._key = key
-        return "" if key else f"the bot on path {self._bot.path} refuses everyone: {name} is gone"
+        return (
+            "" if key else f"the bot on path {self._bot.path} refuses every caller: {name} is gone"
+        )
 
 
 class Rotation:

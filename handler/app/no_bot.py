@@ -30,7 +30,7 @@ def reason(bots: Sequence[Any], module: ModuleType) -> str:
 def _of_class(found: type) -> str:
     name = found.__name__
     if issubclass(found, fp.PoeBot):
-        return f"bot.py has the class {name}, and no bot of it: end it with `bot = {name}()`"
+        return f"bot.py defines the class {name}, but no bot: end it with `bot = {name}()`"
     remedy = f"write `class {name}(fp.PoeBot):`, and at the end `bot = {name}()`"
     return f"the class {name} in bot.py isn't a PoeBot: {remedy}"
 

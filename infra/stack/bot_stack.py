@@ -49,7 +49,7 @@ class BotStack(cdk.Stack):
         secret = secretsmanager.Secret(
             self,
             "Secret",
-            description="The Poe bot's access key and whatever else it must keep to itself",
+            description="The Poe bot's access key, and its other secrets",
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 secret_string_template="{}",
                 generate_string_key="POE_ACCESS_KEY",

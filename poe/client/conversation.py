@@ -169,7 +169,7 @@ class Conversation:
         except TimeoutError:
             raise NotAnswering(f"{self.url} didn't answer within {seconds:g} s") from None
         except httpx.RequestError as error:
-            raise NotAnswering(f"{self.url} gave no HTTP answer") from error
+            raise NotAnswering(f"{self.url} did not answer in HTTP") from error
 
     async def _open(self, body: Mapping[str, Any]) -> httpx.Response:
         """Send one request; the response with its head read and its body still to come."""

@@ -358,7 +358,7 @@ async def test_a_server_that_resets_every_connection_passes_nothing() -> None:
         found = await check_of("http://127.0.0.1:{1}/".format(*it.sockets[0].getsockname()))
     assert Verdict.PASS not in {finding.verdict for finding in found.values()}
     assert all(finding.figure for finding in found.values())
-    assert found["settings valid"].figure.count("gave no HTTP answer") == 1
+    assert found["settings valid"].figure.count("did not answer in HTTP") == 1
 
 
 async def test_http_is_a_fault_for_a_public_host_and_open_for_this_machine() -> None:

@@ -14,9 +14,9 @@ RULE = "bot.py has to end with `bot = …`"
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (CLASS, "has the class MyBot, and no bot of it: end it with `bot = MyBot()`"),
-        (CLASS + "bot = MyBot", "has the class MyBot, and no bot of it: end it with `bot = "),
-        (CLASS + "bot = [MyBot(), MyBot]", "has the class MyBot, and no bot of it"),
+        (CLASS, "defines the class MyBot, but no bot: end it with `bot = MyBot()`"),
+        (CLASS + "bot = MyBot", "defines the class MyBot, but no bot: end it with `bot = "),
+        (CLASS + "bot = [MyBot(), MyBot]", "defines the class MyBot, but no bot"),
         (CLASS + "my_bot = MyBot()", "the bot in bot.py has the name `my_bot`: rename it to `bot`"),
         (CLASS + "bots = [MyBot()]", "the bot in bot.py has the name `bots`: rename it to `bot`"),
         (CLASS + "a = MyBot()\nb = MyBot()", "`a`: rename it to `bot`, or write `bot = [a, b]`"),

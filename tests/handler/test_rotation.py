@@ -229,7 +229,7 @@ async def test_a_key_whose_member_is_gone_is_valid_no_longer(bot_module, clock, 
     clock.now += MAX_AGE
     assert await status(app, OLD) == 401
     assert await status(app, "") == 401
-    assert "the bot on path / refuses everyone: POE_ACCESS_KEY is gone" in caplog.text
+    assert "the bot on path / refuses every caller: POE_ACCESS_KEY is gone" in caplog.text
     secret.members = {"POE_ACCESS_KEY": NEW}
     clock.now += PAUSE
     assert await status(app, NEW) == 200

@@ -87,7 +87,7 @@ def test_nothing_of_the_secret_may_ever_change(plain: Synthesized) -> None:
     assert plain.resource("SecretA720EF05") == {
         "Type": "AWS::SecretsManager::Secret",
         "Properties": {
-            "Description": "The Poe bot's access key and whatever else it must keep to itself",
+            "Description": "The Poe bot's access key, and its other secrets",
             "GenerateSecretString": {
                 "SecretStringTemplate": "{}",
                 "GenerateStringKey": "POE_ACCESS_KEY",

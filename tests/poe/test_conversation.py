@@ -347,7 +347,7 @@ async def test_what_is_no_http_answer_is_reported_as_one_fault(reply: bytes) -> 
     turn = await turn_of(reply)
     assert len(turn.broken) == 1
     async with scripted(reply) as url, Conversation(url, KEY) as conversation:
-        with pytest.raises(NotAnswering, match="gave no HTTP answer"):
+        with pytest.raises(NotAnswering, match="did not answer in HTTP"):
             await conversation.settings()
 
 

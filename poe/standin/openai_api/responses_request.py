@@ -22,7 +22,7 @@ def chat_body(body: Any) -> dict[str, Any]:
     if body.get("previous_response_id"):
         raise ApiError(
             400,
-            "previous_response_id: the stand-in keeps no responses: send the whole conversation",
+            "previous_response_id: the stand-in forgets responses: send the whole conversation",
         )
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
