@@ -46,9 +46,9 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
     """
     members = _members(secret) if secret else {}
     variables = Variables(environ, members)
-    with own_routes.hosting_recorded() as recorded, named_values(environ, members):
+    with own_routes.hosting_recorded() as hosting, named_values(environ, members):
         module = import_bot(folder)
-        bots = _bots(getattr(module, "bot", None) or recorded, module)
+        bots = _bots(hosting.bots_next_to(getattr(module, "bot", None)), module)
     setup.keep()
     for bot in bots:
         with _at(f"the bot on path {bot.path}"):
@@ -65,7 +65,7 @@ def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str =
             )
     if rotation.bots not in ONE_BOT:  # most are, and a line at each start would be noise
         lines.write("INFO", {"logger": __name__, "message": "started", "bots": rotation.bots})
-    own = own_routes.own_app(getattr(module, "app", None))
+    own = own_routes.own_app(getattr(module, "app", None)) or hosting.app
     return App(bots, _cached(secret, rotation) if secret else None, own)
 
 

@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import fastapi_poe as fp
@@ -49,15 +50,29 @@ def _copy(scope: Scope) -> MutableMapping[str, Any]:
     return dict(scope)  # routers write into it
 
 
+@dataclass
+class Hosting:
+    """What bot.py left to fastapi_poe's own server: its bots, and the app that it went on with."""
+
+    bots: list[fp.PoeBot] = field(default_factory=list)
+    app: FastAPI | None = None
+
+    def bots_next_to(self, bot: object) -> Any:
+        """The bots to serve, where bot.py has `bot`, which may be empty: that one, unless
+        it is one of several that a server got, as a loop over them leaves its last."""
+        return self.bots if not bot or any(bot is each for each in self.bots) else bot
+
+
 @contextmanager
-def hosting_recorded() -> Iterator[list[fp.PoeBot]]:
-    """What bot.py leaves to fastapi_poe's own server, in the list, while the block runs.
+def hosting_recorded() -> Iterator[Hosting]:
+    """What bot.py leaves to fastapi_poe's own server while the block runs.
 
     `make_app` would call Poe for a bot with a name, exit without an access key, and put the bots
     behind whatever middleware its app has; `run` would start a second server. Here both note the
     bots, and `make_app` gives an app for the file's further routes.
     """
-    bots: list[fp.PoeBot] = []
+    hosting = Hosting()
+    bots = hosting.bots
 
     def make_app(
         bot: fp.PoeBot | Sequence[fp.PoeBot],
@@ -67,7 +82,8 @@ def hosting_recorded() -> Iterator[list[fp.PoeBot]]:
     ) -> FastAPI:
         made = [bot] if isinstance(bot, fp.PoeBot) else bot
         bots.extend(each for each in made if not any(each is known for known in bots))
-        return FastAPI(openapi_url=None) if app is None else app
+        hosting.app = FastAPI(openapi_url=None) if app is None else app
+        return hosting.app
 
     def run(*arguments: Any, **more: Any) -> None:
         make_app(*arguments, **more)
@@ -76,6 +92,6 @@ def hosting_recorded() -> Iterator[list[fp.PoeBot]]:
     fp.make_app = fp.base.make_app = make_app
     fp.run = fp.base.run = run
     try:
-        yield bots
+        yield hosting
     finally:
         fp.make_app, fp.run, fp.base.make_app, fp.base.run = kept

@@ -195,6 +195,30 @@ async def test_an_app_that_make_app_was_given_keeps_its_routes(tmp_path):
         assert await ask(url, "hello") == "hello"
 
 
+async def test_the_app_that_make_app_gave_may_have_any_name(tmp_path):
+    source = HOSTED_BOT + (
+        "class Modal: ...\napi = fp.make_app(Bot())\napp = Modal()\n"
+        "api.get('/health')(lambda: 'well')\n"
+    )
+    package = build_folder(tmp_path, {"bot.py": source})
+    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
+        assert (await http.get(f"{url}health")).json() == "well"
+        assert await ask(url, "hello") == "hello"
+
+
+async def test_a_loop_over_the_bots_leaves_none_of_them_out(tmp_path):
+    source = HOSTED_BOT + (
+        "KEY = os.environ['POE_ACCESS_KEY']\n"
+        "bots = [Bot(path='/a', access_key=KEY), Bot(path='/b', access_key=KEY)]\n"
+        "for bot in bots:\n    print(bot.path)\n"
+        "app = fp.make_app(bots)\n"
+    )
+    package = build_folder(tmp_path, {"bot.py": "import os\n" + source})
+    async with served_by("bootstrap", package) as url:
+        assert await ask(f"{url}a", "hello") == "hello"
+        assert await ask(f"{url}b", "hello") == "hello"
+
+
 async def test_the_bots_own_choice_goes_before_what_make_app_was_given(tmp_path):
     """The other one doesn't have a key, and isn't served."""
     source = HOSTED_BOT + (
