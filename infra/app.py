@@ -43,6 +43,7 @@ def extend(stack: BotStack, bot: BotFolder) -> None:
     assert spec.loader
     module = sys.modules["stack"] = importlib.util.module_from_spec(spec)  # dataclasses look there
     sys.path.append(str(bot.path))  # what it imports; at the end, or it could hide a library
+    sys.pycache_prefix = str(bot.output / "pycache")  # the folder has what its author wrote
     spec.loader.exec_module(module)
     if not callable(getattr(module, "extend", None)):
         raise UserError(f"{file} has no function `extend(stack)`: write one, or delete the file")

@@ -4,6 +4,7 @@ AWS Lambda Developer Guide, "Invoking Lambda function URLs": request payload for
 """
 
 import base64
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -89,7 +90,7 @@ def _headers(request: UrlRequest, trace_id: str) -> dict[str, str]:
 def _request_context(
     request: UrlRequest, headers: dict[str, str], path: str, request_id: str, now: float
 ) -> Event:
-    domain = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+    domain = re.sub(r":\d*\Z", "", headers.get("host", ""))
     prefix = domain.partition(".")[0]
     return {
         "accountId": "anonymous",

@@ -152,7 +152,9 @@ class ForwardProxy:
             async with asyncio.timeout(CONNECT_SECONDS):
                 server_reader, server_writer = await asyncio.open_connection(*address)
         except (OSError, TimeoutError):
-            await _refuse(writer, "502 Bad Gateway", f"{opening.authority} can't be reached")
+            reason = f"{opening.authority} can't be reached"
+            # Of a refused CONNECT, clients show the reason phrase alone.
+            await _refuse(writer, f"502 {reason}", reason)
             return
         try:
             writer.write(opening.to_client)
@@ -191,5 +193,5 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str, header
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n{header}Connection: close\r\n\r\n"
     )
-    writer.write(head.encode() + body)
+    writer.write(head.encode("ascii", "replace") + body)
     await writer.drain()

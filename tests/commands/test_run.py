@@ -304,7 +304,9 @@ def test_a_start_that_poe_would_not_wait_for_is_explained_by_its_imports(slow_ru
     times = re.search(r"^warning: slowest at the start: (.*)\. Move what you can", output, re.M)
     assert times, output
     names = [each.rpartition(" ")[0].rpartition(" ")[0] for each in times[1].split(", ")]
-    assert names == ["own", "slow_library", "bot.py itself"]
+    # The last grows with whatever else the machine does meanwhile.
+    assert set(names) == {"own", "slow_library", "bot.py itself"}
+    assert names.index("own") < names.index("slow_library")
     assert "longer still: 512 MB come with 29% of a CPU. `make run MEMORY=1769`" in output
 
 

@@ -170,6 +170,16 @@ def test_an_event_has_every_part_of_the_request_where_lambda_puts_it():
 
 
 @pytest.mark.parametrize(
+    ("host", "domain"),
+    [("x.test", "x.test"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("x.test:", "x.test")],
+)
+def test_the_domain_is_the_host_without_its_port(host: str, domain: str):
+    url_request = UrlRequest("GET", "/", (("host", host),), b"", "10.0.0.1", 8080)
+    context = event_of(url_request)["requestContext"]
+    assert (context["domainName"], context["domainPrefix"]) == (domain, domain.split(".")[0])
+
+
+@pytest.mark.parametrize(
     ("content_type", "body"),
     [
         ("application/octet-stream", b"\0\1"),
