@@ -127,7 +127,9 @@ class TurnBuilder:
         if event.name not in (DONE, PING):
             self._use(event)
         if self._characters > self.limits.characters:
-            self.broken.append(f"more than {self.limits.characters:,} characters of text")
+            self.broken.append(
+                f"more than {self.limits.characters:,} characters of text, with what was replaced"
+            )
             return False
         return True
 

@@ -302,7 +302,7 @@ async def test_poes_limits_end_an_answer() -> None:
         ("no answer within 0.3 s",),
         ("no answer within 0.3 s",),
         ("not complete within 0.6 s",),
-        ("more than 20 characters of text",),
+        ("more than 20 characters of text, with what was replaced",),
         ("more than 15 events",),
     ]
     assert never_ending.text == "Hi"

@@ -32,7 +32,7 @@ def test_an_answer_has_10_000_events_at_most_with_its_done(count, broken):
 
 @pytest.mark.parametrize(
     ("characters", "broken"),
-    [(100_000, ()), (100_001, ("more than 100,000 characters of text",))],
+    [(100_000, ()), (100_001, ("more than 100,000 characters of text, with what was replaced",))],
 )
 def test_an_answer_has_100_000_characters_at_most(characters, broken):
     assert turn_of(text("x" * characters), DONE).broken == broken
@@ -41,7 +41,7 @@ def test_an_answer_has_100_000_characters_at_most(characters, broken):
 def test_replaced_text_counts_although_it_is_not_shown():
     replacing = Event("replace_response", json.dumps({"text": "y" * 60_000}), 1)
     turn = turn_of(text("x" * 60_000), replacing, DONE)
-    assert turn.broken == ("more than 100,000 characters of text",)
+    assert turn.broken == ("more than 100,000 characters of text, with what was replaced",)
 
 
 def test_the_first_error_is_the_answers():
