@@ -39,6 +39,11 @@ class Assumptions:
     log_gb: float = 0.50  # CloudWatch pricing
     log_bytes: float = 700  # for one message
 
+    # SnapStart, for one published version (memory): its snapshot is kept, and read for each start.
+    snapshot_gb_second: float = 0.0000015046
+    restored_gb: float = 0.0001397998
+    restore_seconds: float = 0.3  # billed like an answer; a guess, since only AWS can show it
+
     # Lambda Managed Instances: EC2's price and 15 % on top; three instances is the least.
     managed_instance_hour: float = 0.0725  # c7g.large, 2 vCPUs (memory)
     managed_fee: float = 0.15
@@ -64,6 +69,15 @@ def on_lambda(n: int, a: Assumptions, memory: int) -> float:
     seconds = n * a.seconds + start_seconds(n, a, memory)
     compute = _tiered(seconds * memory / 1024, a)
     return compute + n / 1e6 * a.lambda_million_requests + _secret_and_logs(n, a)
+
+
+def with_snapstart(n: int, a: Assumptions, memory: int) -> float:
+    """`on_lambda` with starts from a snapshot."""
+    gb, starts = memory / 1024, n * cold_share(n, a)
+    kept = MONTH * gb * a.snapshot_gb_second + starts * gb * a.restored_gb
+    seconds = n * a.seconds + starts * a.restore_seconds
+    compute = _tiered(seconds * gb, a) + n / 1e6 * a.lambda_million_requests
+    return compute + kept + _secret_and_logs(n, a)
 
 
 def starts_on_lambda(n: int, a: Assumptions, memory: int) -> float:
@@ -131,6 +145,7 @@ def table(a: Assumptions) -> str:
         f"Lambda, {memory:,} MB": lambda n, memory=memory: on_lambda(n, a, memory)  # type: ignore[misc]
         for memory in MEMORIES
     }
+    ways["Lambda, 512 MB, SnapStart"] = lambda n: with_snapstart(n, a, 512)
     ways["Lambda Managed Instances"] = lambda n: on_managed_instances(n, a)
     ways["Fargate, 0.25 vCPU each"] = lambda n: on_fargate(n, a)
     ways["Modal"] = lambda n: on_modal(n, a)

@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="MB",
         help="as Lambda would give it, with its share of CPU",
     )
+    parser.add_argument(
+        "--snapstart", action="store_true", help="each start passes a snapshot, as with SnapStart"
+    )
     asyncio.run(_run(parser.parse_args(arguments)))
 
 
@@ -137,6 +140,7 @@ def _config(
         environment=environment,
         memory_mb=options.memory or DEFAULT_MEMORY,
         cpu_share=options.memory is not None,
+        snapstart=options.snapstart,
     )
 
 

@@ -97,7 +97,8 @@ class RunningBot:
             raise UserError(f"the bot doesn't start: {reasons}") from None
         except InitError as error:
             return error
-        if time.monotonic() - began >= slow_start.SLOW:
+        waits = not self.function.config.snapstart  # a user, for a start
+        if waits and time.monotonic() - began >= slow_start.SLOW:
             self._measure_start()
         return None
 

@@ -6,16 +6,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, MutableMapping
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING
 
-from handler.log.errors import StartError, stack_of
-from handler.log.explain import explain
+from handler.log.errors import StartError
 from handler.log.setup import set_up
 from handler.runtime import sys_path
 from handler.runtime.deferred_models import deferred_models
-from handler.runtime.wire import Failure
 from handler.secret.reader import SecretReader
 from handler.secret.signed_call import CERTIFICATES
 
@@ -84,16 +82,23 @@ def _serve_with(
 def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "App":
     """The bot's app. The imports are here, so that a broken one is reported too."""
     _refuse_concurrency(environ)
-    with deferred_models():
+    snapshot_follows = _snapshot_follows(environ)
+    with nullcontext() if snapshot_follows else deferred_models():
         from handler.app.answer import MODELS
         from handler.app.load import load
 
         # All of ours, before a module of the bot's can have the name of one that it needs.
         from handler.runtime import lifespan, loop  # noqa: F401
 
+        if snapshot_follows:
+            from handler.runtime import snapshot  # noqa: F401
+
     for model in MODELS:
         model.model_rebuild()  # now, and not while the first user waits
-    return load(environ, secret)
+    app = load(environ, secret)
+    if snapshot_follows:
+        app.complete()
+    return app
 
 
 async def _serve(address: str, environ: MutableMapping[str, str], app: "App", began: float) -> int:
@@ -115,19 +120,30 @@ async def _serve(address: str, environ: MutableMapping[str, str], app: "App", be
             state = await stack.enter_async_context(lifespan(app))
         except (Exception, SystemExit) as error:
             return await _report(address, error)
-        if (took := time.perf_counter() - began) > SLOW_START:
+        gc.freeze()  # what the start has created is never looked at
+        gc.enable()
+        api = RuntimeAPI(address)
+        if _snapshot_follows(environ):
+            from handler.runtime.snapshot import pass_snapshot
+
+            if status := await pass_snapshot(api, app):
+                return status
+        elif (took := time.perf_counter() - began) > SLOW_START:
             logger.warning(
                 "the start took %.1f s, and Poe waits 5 s for an answer: import and load less at"
                 " the start, or give the function more memory",
                 took,
             )
-        gc.freeze()  # what the start has created is never looked at
-        gc.enable()
         try:
-            await Loop(RuntimeAPI(address), app, context, state).run()
+            await Loop(api, app, context, state).run()
         except RuntimeAPIError as error:
             logger.critical("%s", error)
         return 1
+
+
+def _snapshot_follows(environ: Mapping[str, str]) -> bool:
+    """Whether Lambda takes a snapshot of this start (SnapStart), to begin others from it."""
+    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
@@ -142,13 +158,9 @@ def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
 async def _report(address: str, error: BaseException) -> int:
     """Report to the log and to Lambda why the start failed. Gives the exit status."""
     from handler.runtime.runtime_api import RuntimeAPI
+    from handler.runtime.start_failure import report
 
-    failure = Failure(f"Runtime.{type(error).__name__}", explain(error), stack_of(error))
-    logger.critical("the bot cannot start: %s", failure.message, exc_info=error)
-    try:
-        await RuntimeAPI(address).fail_init(failure)
-    except OSError as unreachable:
-        logger.error("the Runtime API cannot be reached: %s", type(unreachable).__name__)
+    await report(RuntimeAPI(address).fail_init, "the bot cannot start", error)
     return 1
 
 

@@ -141,7 +141,10 @@ _INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
 _FAILED = ("bot_error", "deadline", "runtime_error")
 _START = "handler.app.load"  # the logger of the line with the bots
 _BOT = "bot/"  # where the bot's own files lie in the package
-_LAMBDAS_OWN = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "INIT_REPORT ")
+_LAMBDAS_OWN = (
+    *("START RequestId: ", "END RequestId: ", "REPORT RequestId: "),
+    *("INIT_REPORT ", "RESTORE_START ", "RESTORE_REPORT "),
+)
 
 
 def _of_lambda(line: str) -> str:
@@ -153,6 +156,9 @@ def _of_lambda(line: str) -> str:
         return f"the invocation ended with status {fields['Status']}"
     if "Init Duration" in fields:
         return f"cold start in {_milliseconds(float(fields['Init Duration'].split()[0]))}"
+    if "Restore Duration" in fields:
+        duration = float(fields["Restore Duration"].split()[0])
+        return f"restored from the snapshot in {_milliseconds(duration)}"
     return ""
 
 
@@ -165,8 +171,13 @@ def _of_platform(record: dict[str, Any]) -> str:
         return f"the invocation ended with status {status}"
     if kind == "initReport" and status != "success":
         return f"the start ended with status {status}"
+    if kind == "restoreReport" and status != "success":
+        return f"the restore from the snapshot ended with status {status}"
     if kind == "report" and "initDurationMs" in facts.get("metrics", {}):
         return f"cold start in {_milliseconds(facts['metrics']['initDurationMs'])}"
+    if kind == "report" and "restoreDurationMs" in facts.get("metrics", {}):
+        duration = facts["metrics"]["restoreDurationMs"]
+        return f"restored from the snapshot in {_milliseconds(duration)}"
     return ""
 
 

@@ -54,6 +54,16 @@ class App:
         finally:
             output.settle()
 
+    def complete(self) -> None:
+        """Build what is otherwise built at its first use."""
+        _ = self._rest
+
+    async def restore(self) -> None:
+        """Take over the secret as it is now, in an environment that was just restored from a
+        snapshot. Raises `StartError`s."""
+        if self._secret:
+            await self._secret.restore()
+
     def _bot(self, scope: Scope) -> fp.PoeBot | None:
         """The one on the request's path."""
         # Not left to FastAPI, whose router takes more spellings of a path and has no guard.

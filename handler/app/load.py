@@ -35,7 +35,7 @@ class Secret(Protocol):
     arn: str
 
     def text(self) -> str: ...
-    def fresh_text(self) -> str: ...
+    def fresh_text(self, time_limit: float = ...) -> str: ...
 
 
 def load(environ: MutableMapping[str, str], secret: Secret | None, folder: str = BOT) -> App:
@@ -82,9 +82,9 @@ def _cached(secret: Secret, rotation: Rotation) -> CachedSecret:
     """The secret, read again when it is old or a key does not match."""
     place = f"the secret {secret.arn}"
 
-    def read() -> Members:
+    def read(*time_limit: float) -> Members:
         with _at(place):
-            return parse_unchecked(secret.fresh_text())
+            return parse_unchecked(secret.fresh_text(*time_limit))
 
     def follow(members: Members) -> list[str]:
         return [f"{place}: {fault}" for fault in rotation.follow(members)]

@@ -25,7 +25,7 @@ LARGEST = 65_536  # bytes that are kept of what a library writes without a break
 RESERVED = re.compile(
     rb'\{"timestamp": "[^"\n]{0,40}", "level": "[^"\n]{0,20}", "requestId": "'
     rb'|\{"time":"[^"\n]{0,40}","type":"platform\.'
-    rb"|(?:START|END|REPORT) RequestId: |INIT_REPORT "
+    rb"|(?:START|END|REPORT) RequestId: |INIT_REPORT |RESTORE_(?:START|REPORT) "
 )
 HEAD = 120  # bytes, more than any of these has
 

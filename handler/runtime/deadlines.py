@@ -35,6 +35,12 @@ second: each attempt may hang at one step for READ_STEP, and 3 x 2.5 s and the p
 8.0 s. What is left of the 10 s is for reporting the failure. A user's first message waits for a
 start, so one beyond SLOW_START is warned of: too little of Poe's 5 s is left for the rest of the
 way.
+
+Under SnapStart that happens long before a user waits, and without the 10 s. An environment that is
+restored from the snapshot has 10 s of its own, in which the secret is read again. A key of the
+snapshot's may have been revoked, so this read can't be given up for a known key: it gets
+RESTORE_READ, two attempts that hang. What is left is for the bot's hooks, and for reporting a
+failure.
 """
 
 # Counted back from Lambda's deadline, in seconds.
@@ -47,6 +53,7 @@ POE_LIMIT = 600 - 12  # its clock runs earlier: by the network, and by a cold st
 CLEAN_UP = 0.1
 LAST_WRITE = 0.2
 START_READ = 8.5
+RESTORE_READ = 6.0
 SLOW_START = 4.0
 FRESH_READ = 3.0
 READ_STEP = 2.5  # to connect, to agree on TLS, to get an answer

@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 
+from handler.log.errors import StartError
 from handler.runtime import wire
 from handler.runtime.deadlines import LAST_WRITE
 from handler.runtime.http1 import Connection, Reply, encode_request
@@ -24,6 +25,10 @@ NEXT_RETRIES = (0.05, 0.2, 0.5, 1.0)
 
 class RuntimeAPIError(Exception):
     """The Runtime API is unusable: the process has to be replaced."""
+
+
+class NotRestored(StartError):
+    """`restore/next` was refused."""
 
 
 class ResponseStream:
@@ -106,6 +111,20 @@ class RuntimeAPI:
             raise ValueError(f"status {reply.status}")
         return Invocation.parse(reply.headers, reply.body)
 
+    async def restored(self) -> None:
+        """Tell Lambda that the snapshot may be taken; returns in each environment that is restored
+        from it. The connection ends here: none that the snapshot holds is used again. Raises
+        `OSError` and `NotRestored`."""
+        connection = await self._connection()
+        try:
+            # No time limit: this is where the snapshot stands still, perhaps for weeks.
+            connection.write(self._request("GET", "restore/next", [("Connection", "close")]))
+            reply = await connection.reply()
+        finally:
+            connection.close()
+        if reply.status != 200:
+            raise NotRestored(f"the Runtime API answered {reply.status} to `restore/next`")
+
     async def stream(self, invocation: Invocation) -> ResponseStream:
         """Begin a streamed answer. Raises `OSError` when the Runtime API cannot be reached."""
         head = [
@@ -137,6 +156,10 @@ class RuntimeAPI:
     async def fail_init(self, failure: Failure) -> None:
         """Report a start that failed; the process ends after it."""
         await self._post("init/error", failure.document, failure.header)
+
+    async def fail_restore(self, failure: Failure) -> None:
+        """Report a restored environment that can't serve; the process ends after it."""
+        await self._post("restore/error", failure.document, failure.header)
 
     async def _post(self, path: str, body: bytes, headers: Headers) -> bool:
         reply = await self._ask(self._document_request(path, body, headers))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from handler.log.errors import StartError
+from handler.runtime.deadlines import RESTORE_READ
 from handler.secret.members import Members
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ PAUSE = 10  # seconds at least between two reads
 
 
 class CachedSecret:
-    """`read` gets the secret's current members, blocking; `follow` takes them over and gives what
+    """`read` gets the secret's current members, blocking, if need be with a time limit in seconds
+    other than its own; `follow` takes them over and gives what
     is wrong with any, for the log. Either may raise; the text of a `StartError` is logged.
 
     Ages are by the wall clock: a monotonic one may stand still while the environment is frozen.
@@ -27,7 +29,7 @@ class CachedSecret:
 
     def __init__(
         self,
-        read: Callable[[], Members],
+        read: Callable[..., Members],
         follow: Callable[[Members], Sequence[str]],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -53,6 +55,16 @@ class CachedSecret:
             if self._since(self._tried_at) < PAUSE:
                 return False
             return await self._try()
+
+    async def restore(self) -> None:
+        """Read the secret in an environment that was just restored from a snapshot, whatever was
+        read before. Raises what `read` and `follow` do, and `StartError` for what is faulty: a key
+        of the snapshot's may have been revoked."""
+        faults = self._follow(await asyncio.to_thread(self._read, RESTORE_READ))
+        if faults:
+            raise StartError("; ".join(faults))
+        self._read_at = self._tried_at = self._clock()
+        self._reads += 1
 
     async def _try(self) -> bool:
         self._tried_at = self._clock()

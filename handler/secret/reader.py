@@ -14,9 +14,16 @@ from typing import Any, Self
 
 from handler.log.errors import StartError
 from handler.runtime.deadlines import FRESH_READ, START_READ
-from handler.secret.signed_call import BadVariable, Call
+from handler.secret.signed_call import (
+    CONTAINER_ADDRESS,
+    CONTAINER_TOKEN,
+    BadVariable,
+    Call,
+    NoCredentials,
+)
 
 PAUSES = (0, 0.1, 0.4)  # seconds before each attempt
+ASKED = f"asked {len(PAUSES)} times, at last"
 
 ARN_VARIABLE = "ACCESS_KEY_SECRET_ARN"
 TARGET = "secretsmanager.GetSecretValue"
@@ -43,14 +50,18 @@ class _Retry(Exception):
 
 class SecretReader(threading.Thread):
     """Reads the secret `arn` in the background, while the interpreter imports. Region, endpoint,
-    credentials and certificates come from `environ`, under the names of AWS's SDKs."""
+    credentials and certificates come from `environ`, under the names of AWS's SDKs.
+
+    They are what they were when this was created, whatever the bot does to its environment
+    afterwards; but the endpoint for credentials and its token are looked up for each read.
+    """
 
     def __init__(
         self, arn: str, environ: Mapping[str, str], time_limit: float = START_READ
     ) -> None:
         super().__init__(name="secret", daemon=True)
         self.arn = arn
-        self._environ = dict(environ)
+        self._given, self._environ = environ, dict(environ)
         self._time_limit = time_limit
         self._deadline = time.monotonic() + time_limit
         self._text = ""
@@ -81,19 +92,21 @@ class SecretReader(threading.Thread):
             raise self._error
         return self._text
 
-    def fresh_text(self) -> str:
-        """The text as it is now, within `FRESH_READ`. Raises `SecretUnreadable`."""
-        reader = SecretReader(self.arn, self._environ, FRESH_READ)
+    def fresh_text(self, time_limit: float = FRESH_READ) -> str:
+        """The text as it is now, within `time_limit` seconds. Raises `SecretUnreadable`."""
+        container = (CONTAINER_ADDRESS, CONTAINER_TOKEN)
+        current = {name: self._given[name] for name in container if name in self._given}
+        reader = SecretReader(self.arn, self._environ | current, time_limit)
         reader.start()
         return reader.text()
 
 
 def _ask_until_answered(arn: str, environ: Mapping[str, str]) -> str:
-    call = _prepare(arn, environ)
-    reason = ""
+    failure = _unreachable(arn, "not asked yet")
     for pause in PAUSES:
         time.sleep(pause)
         try:
+            call = _prepare(arn, environ)
             return _secret_string(arn, *call.ask())
         except ssl.SSLCertVerificationError:
             raise SecretUnreadable(
@@ -101,15 +114,21 @@ def _ask_until_answered(arn: str, environ: Mapping[str, str]) -> str:
                 "trusted; if that is right, set AWS_CA_BUNDLE to the file of its authority"
             ) from None
         except _Retry as error:
-            reason = str(error)
+            failure = _unreachable(arn, f"{ASKED} {error}")
+        except NoCredentials as error:
+            failure = _without_credentials(arn, f"{ASKED} {error}")
         except (OSError, http.client.HTTPException) as error:
-            reason = type(error).__name__
-    raise _unreachable(arn, f"asked {len(PAUSES)} times, at last {reason}")
+            failure = _unreachable(arn, f"{ASKED} {type(error).__name__}")
+    raise failure
 
 
 def _prepare(arn: str, environ: Mapping[str, str]) -> Call:
     body = json.dumps({"SecretId": arn}).encode()
     try:
+        if environ.get(CONTAINER_ADDRESS):
+            from handler.secret.container import current_credentials  # few starts need it
+
+            environ = {**environ, **current_credentials(environ)}
         return Call.prepare(TARGET, _region(arn), body, environ)
     except BadVariable as error:
         raise SecretUnreadable(f"cannot read the secret {arn}: {error}") from None
@@ -129,6 +148,13 @@ def _unreachable(arn: str, reason: str) -> SecretUnreadable:
         f"cannot read the secret {arn}: Secrets Manager does not answer ({reason}): check "
         "AWS_ENDPOINT_URL and the function's network (proxies are not used: a function in a VPC "
         "without internet access needs an endpoint for Secrets Manager), then run `make deploy`"
+    )
+
+
+def _without_credentials(arn: str, reason: str) -> SecretUnreadable:
+    return SecretUnreadable(
+        f"cannot read the secret {arn}: Lambda gives no credentials ({reason}): check that "
+        f"nothing sets {CONTAINER_ADDRESS} or {CONTAINER_TOKEN}"
     )
 
 

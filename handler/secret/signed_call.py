@@ -21,12 +21,19 @@ from handler.runtime.deadlines import READ_STEP
 
 SERVICE = "secretsmanager"
 DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
+# Where Lambda gives credentials in place of variables with them: see `container`.
+CONTAINER_ADDRESS = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+CONTAINER_TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 # Written by the package's build: certifi's authorities, a file for each.
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 
 
 class BadVariable(Exception):
     """The text names the variable that is missing or wrong, without its value."""
+
+
+class NoCredentials(Exception):
+    """There are none now, which may be different the next time; the text is the reason."""
 
 
 class Credentials(NamedTuple):
@@ -161,7 +168,7 @@ def _credentials(environ: Mapping[str, str]) -> Credentials:
     )
     if not key_id or not secret:
         raise BadVariable("AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
-    if not _is_plain(key_id + secret + token):
+    if not is_plain(key_id + secret + token):
         raise BadVariable("AWS_ACCESS_KEY_ID, …SECRET… or …TOKEN has invalid characters")
     return Credentials(key_id, secret, token)
 
@@ -177,14 +184,14 @@ def _endpoint(region: str, environ: Mapping[str, str]) -> SplitResult:
 def _address(variable: str, url: str, *schemes: str) -> SplitResult:
     try:
         address = urlsplit(url)
-        if address.scheme in schemes and address.hostname and _is_plain(url) and address.port != 0:
+        if address.scheme in schemes and address.hostname and is_plain(url) and address.port != 0:
             return address
     except ValueError:  # the port, or a bracket
         pass
     raise BadVariable(f"{variable} isn't an {' or '.join(schemes)} address")
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether `text` can stand in a request's head."""
     return text.isascii() and text.isprintable() and " " not in text
 

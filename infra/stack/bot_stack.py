@@ -74,7 +74,12 @@ class BotStack(cdk.Stack):
             self,
             "Function",
             code=lambda_.Code.from_asset(str(package)),
-            runtime=lambda_.Runtime(f"python{options.python}", lambda_.RuntimeFamily.PYTHON),
+            runtime=lambda_.Runtime(
+                f"python{options.python}",
+                lambda_.RuntimeFamily.PYTHON,
+                supports_snap_start=options.snapstart,
+            ),
+            snap_start=(lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if options.snapstart else None),
             handler=HANDLER,
             architecture=ARCHITECTURES[options.arch],
             memory_size=options.memory,

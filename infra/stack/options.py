@@ -47,6 +47,8 @@ class Options:
     """The function's Python, such as "3.13"; empty: the host's own."""
     streaming: bool = True
     """False: AWS's own runtime client and a buffered URL."""
+    snapstart: bool = False
+    """Starts from a snapshot of the published version."""
     reserved_concurrency: int | None = None
     """At most this many conversations at once; None: as many as the account allows."""
     log_retention_days: int = 30
@@ -71,7 +73,10 @@ class Options:
             if name not in _CHECKS:
                 raise ContextError(_unknown(name))
         chosen = {name: _CHECKS[name](name, value) for name, value in given.items() if value != ""}
-        return cls(**{"python": configured_python(), **chosen})
+        options = cls(**{"python": configured_python(), **chosen})
+        if options.snapstart:
+            _check_snapstart(options)
+        return options
 
     @property
     def target(self) -> Target:
@@ -134,6 +139,7 @@ _CHECKS: dict[str, _Check] = {
     "arch": _one_of("arm64", "x86_64"),
     "python": _one_of(*LAMBDAS_PYTHONS),
     "streaming": _flag,
+    "snapstart": _flag,
     "reserved_concurrency": _number(1, 100_000, " (conversations at once)"),
     "log_retention_days": _one_of(*RETENTION_DAYS),
     "alarm_email": _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
@@ -143,6 +149,14 @@ _CHECKS: dict[str, _Check] = {
     "bot_file": _path,
 }
 assert _CHECKS.keys() == {field.name for field in fields(Options)}
+
+
+def _check_snapstart(options: Options) -> None:
+    """Raises ContextError for what SnapStart doesn't go with."""
+    if options.python == "3.11":
+        raise ContextError("snapstart=true needs a newer Python: use python=3.12 or higher")
+    if not options.streaming:
+        raise ContextError("snapstart=true needs streaming=true: leave one of the two out")
 
 
 def _unknown(name: str) -> str:

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory", type=_number("--memory", 128, 10_240), default=1024, metavar="MB")
     add("--timeout", type=_number("--timeout", 1, 900), default=615, metavar="S")
     add("--buffered", action="store_true", help="InvokeMode BUFFERED instead of RESPONSE_STREAM")
+    add("--snapstart", action="store_true", help="play SnapStart: each start passes a snapshot")
     add("--cpu-share", action="store_true", help="limit the CPU as Lambda does for this memory")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="can be repeated")
     return parser
@@ -73,6 +74,7 @@ def _config(options: argparse.Namespace) -> FunctionConfig:
         timeout_s=options.timeout,
         invoke_mode="BUFFERED" if options.buffered else "RESPONSE_STREAM",
         cpu_share=options.cpu_share,
+        snapstart=options.snapstart,
     )
 
 

@@ -1,6 +1,7 @@
 """What a function is, and the environment variables that its processes get."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from local.aws_lambda.invocation import InitError
 ALIAS = "live"
 VERSION = "1"
 ACCOUNT = "123456789012"
+
+KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 RUNTIME_DIR = Path(__file__).with_name("var_runtime")
 """Stands for /var/runtime."""
@@ -56,12 +59,20 @@ class FunctionConfig:
     name: str = "poe-bot"
     cpu_share: bool = False
     """Limit the CPU to the memory's share of it (1 vCPU at 1,769 MB); needs writable cgroups."""
+    snapstart: bool = False
+    """Each environment starts, stands still as if in a snapshot, and goes on. (On Lambda one start
+    serves for all.) Credentials come from an endpoint, as Lambda has it."""
     freeze: bool = True
     """Stop the processes between invocations, as Lambda does."""
 
     @property
     def arn(self) -> str:
         return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}:{ALIAS}"
+
+    @property
+    def snapshot_init_s(self) -> float:
+        """What `init_timeout_s` is with SnapStart."""
+        return max(130, self.timeout_s)
 
     @property
     def needed_paths(self) -> tuple[Path, ...]:
@@ -111,11 +122,32 @@ def lambda_environment(
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": f"{task_root}:{task_root}/lib:/opt/lib",
     }
+    if config.snapstart:
+        variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
+        del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
     if tmp is not None:
         variables["TMPDIR"] = str(tmp)
     if config.wrapper_path is not None:
         variables["AWS_LAMBDA_EXEC_WRAPPER"] = str(config.wrapper_path)
-    return variables | dict(config.environment)
+    variables |= config.environment
+    if config.snapstart:  # theirs would be those of the snapshot
+        for name in KEY_VARIABLES:
+            variables.pop(name, None)
+    return variables
+
+
+def command(config: FunctionConfig) -> list[str]:
+    """What starts the function's process. Raises InitError."""
+    runtime = [str(config.python), str(RUNTIME_DIR / "bootstrap.py")]
+    wrapper = config.wrapper_path
+    if wrapper is None:
+        return runtime
+    if not wrapper.is_file():
+        raise InitError("Runtime.InvalidEntrypoint", f"{wrapper} doesn't exist")
+    if not os.access(wrapper, os.X_OK):
+        message = f"{wrapper} isn't executable: it needs mode 755"
+        raise InitError("Runtime.InvalidEntrypoint", message)
+    return [str(wrapper), *runtime]
 
 
 @cache

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 
-from local.aws_lambda.config import RUNTIME_DIR, VERSION, FunctionConfig, lambda_environment
+from local.aws_lambda.config import VERSION, FunctionConfig, command, lambda_environment
 from local.aws_lambda.invocation import (
     FunctionError,
     InitError,
@@ -18,11 +19,13 @@ from local.aws_lambda.invocation import (
 from local.aws_lambda.isolation import Isolation
 from local.aws_lambda.logs import (
     LineSink,
+    Phase,
     end_line,
     exit_message,
-    init_report_line,
     report_line,
+    restore_start_line,
     start_line,
+    start_report_line,
     timeout_message,
 )
 from local.aws_lambda.memory import MemoryWatch
@@ -32,6 +35,9 @@ from local.aws_lambda.runtime_api import RuntimeApi
 
 # How long a process may take to end by itself once it has posted `init/error`, in seconds.
 _EXIT_GRACE_S = 1.0
+
+_RESTORE_S = 10  # Lambda's limit, hooks included
+_STANDSTILL_S = 0.2  # where Lambda would take a snapshot
 
 
 class Environment:
@@ -46,13 +52,13 @@ class Environment:
         self._isolation = isolation
         self._reaper = reaper
         self._on_line = on_line
-        self._api = RuntimeApi(private=config.wrapper is not None)
+        self._api = RuntimeApi(private=config.wrapper is not None, snapstart=config.snapstart)
         self._output = OutputPipe(on_line)
         self._exit: asyncio.Task[int] | None = None
         self._memory: MemoryWatch | None = None
         self._watch: asyncio.Task[None] | None = None
         self._killed = False
-        self._init_ms: float | None = None
+        self._start_ms: float | None = None  # of the init or, under SnapStart, of the restore
 
     @property
     def alive(self) -> bool:
@@ -65,17 +71,27 @@ class Environment:
 
     async def start(self, time_limit_s: float) -> None:
         """Run the init, to the first `next`. Raises InitError, and leaves nothing running."""
+        if self.config.snapstart:
+            await self._timed("init", self._init(self.config.snapshot_init_s))
+            await asyncio.sleep(_STANDSTILL_S)
+            await self._timed("restore", self._restore())
+        else:
+            await self._timed("init", self._init(time_limit_s))
+
+    async def _timed(self, phase: Phase, start: Coroutine[None, None, None]) -> None:
+        """Raises InitError, and leaves nothing running."""
         started = time.monotonic()
         try:
-            await self._spawn()
-            await self._initialise(time_limit_s)
+            await start
         except BaseException as error:
             self._output.drain()
             if isinstance(error, InitError):
-                self._report_init_error(error, time.monotonic() - started)
+                error_type = None if isinstance(error, InitTimeout) else error.error_type
+                ms = (time.monotonic() - started) * 1000
+                self._on_line(start_report_line(phase, ms, error_type))
             await self.stop()
             raise
-        self._init_ms = (time.monotonic() - started) * 1000
+        self._start_ms = (time.monotonic() - started) * 1000
         self._output.drain()
         self._freeze()
 
@@ -121,10 +137,11 @@ class Environment:
         api = await self._api.start()
         stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._isolation.name}"
         variables = lambda_environment(self.config, api, stream, self._isolation.tmpdir)
+        words = command(self.config)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._isolation.prefix,
-                *self._command(),
+                *words,
                 env=variables,
                 cwd=self.config.package,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -133,7 +150,7 @@ class Environment:
                 start_new_session=True,  # a group to signal, out of reach of the terminal's Ctrl-C
             )
         except OSError as error:
-            message = f"{self._command()[0]}: {error.strerror}"
+            message = f"{words[0]}: {error.strerror}"
             raise InitError("Runtime.InvalidEntrypoint", message) from None
         self.pid = process.pid
         self._reaper.watch(self.pid)
@@ -145,19 +162,18 @@ class Environment:
         self._memory.active.set()
         self._watch = asyncio.create_task(self._memory.run())
 
-    def _command(self) -> list[str]:
-        runtime = [str(self.config.python), str(RUNTIME_DIR / "bootstrap.py")]
-        wrapper = self.config.wrapper_path
-        if wrapper is None:
-            return runtime
-        if not wrapper.is_file():
-            raise InitError("Runtime.InvalidEntrypoint", f"{wrapper} doesn't exist")
-        if not os.access(wrapper, os.X_OK):
-            message = f"{wrapper} isn't executable: it needs mode 755"
-            raise InitError("Runtime.InvalidEntrypoint", message)
-        return [str(wrapper), *runtime]
+    async def _init(self, time_limit_s: float) -> None:
+        await self._spawn()
+        await self._reach("init", time_limit_s)
 
-    async def _initialise(self, time_limit_s: float) -> None:
+    async def _restore(self) -> None:
+        self._on_line(restore_start_line(self.config))
+        self._api.restore()
+        self._thaw()
+        await self._reach("restore", _RESTORE_S)
+
+    async def _reach(self, phase: Phase, time_limit_s: float) -> None:
+        """The end of the phase. Raises InitError."""
         ready, exited = self._api.initialised, self._exited()
         await self._wait_or_exit(ready, time_limit_s)
         if ready.done():
@@ -167,7 +183,7 @@ class Environment:
         elif exited.done():
             raise InitError(*self._exit_error(exited.result()))
         else:
-            message = f"the init took longer than {time_limit_s:g} seconds"
+            message = f"the {phase} took longer than {time_limit_s:g} seconds"
             raise InitTimeout("Sandbox.Timeout", message)
 
     async def _conclude(self, invocation: Invocation, survived: bool) -> Outcome:
@@ -176,7 +192,10 @@ class Environment:
         if survived:
             return Outcome.DONE if invocation.error is None else Outcome.FUNCTION_ERROR
         exited = self._exited()
-        outcome, error = Outcome.TIMEOUT, ("Sandbox.Timeout", self._timeout_message(invocation))
+        outcome, error = (
+            Outcome.TIMEOUT,
+            ("Sandbox.Timeout", timeout_message(invocation.id, self.config.timeout_s)),
+        )
         if exited.done():
             outcome = Outcome.OUT_OF_MEMORY if self._watched().exceeded else Outcome.EXIT
             error_type, message = self._exit_error(exited.result())
@@ -198,23 +217,17 @@ class Environment:
             error=invocation.error,
             bytes_out=invocation.bytes_out,
             duration_ms=duration_ms,
-            init_ms=self._init_ms,
+            init_ms=None if self.config.snapstart else self._start_ms,
+            restore_ms=self._start_ms if self.config.snapstart else None,
             max_memory_mb=self._watched().max_mb,
             pid=self.pid,
         )
-        self._init_ms = None
+        self._start_ms = None
         self._on_line(end_line(invocation.id))
         self._on_line(report_line(record, self.config.memory_mb))
         if self.alive:
             self._freeze()
         return record
-
-    def _report_init_error(self, error: InitError, seconds: float) -> None:
-        error_type = None if isinstance(error, InitTimeout) else error.error_type
-        self._on_line(init_report_line(seconds * 1000, error_type))
-
-    def _timeout_message(self, invocation: Invocation) -> str:
-        return timeout_message(invocation.id, self.config.timeout_s)
 
     def _exit_error(self, returncode: int) -> tuple[str, str]:
         error_type = "Runtime.OutOfMemory" if self._watched().exceeded else "Runtime.ExitError"

@@ -79,6 +79,18 @@ class Invocation:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     _paced_since: float | None = None
 
+    def headers(self, invocation_id: str) -> list[tuple[str, str]]:
+        """Those of the answer to `next`."""
+        return [
+            ("Content-Type", "application/json"),
+            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+            ("Lambda-Runtime-Aws-Request-Id", self.id),
+            ("Lambda-Runtime-Deadline-Ms", str(self.deadline_ms)),
+            ("Lambda-Runtime-Invoked-Function-Arn", self.arn),
+            ("Lambda-Runtime-Trace-Id", self.trace_id),
+            ("Lambda-Runtime-Invocation-Id", invocation_id),
+        ]
+
     async def buffered(self, payload: bytes) -> None:
         self.bytes_out = len(payload)
         try:
@@ -151,6 +163,7 @@ class InvocationRecord:
     bytes_out: int = 0
     duration_ms: float = 0.0
     init_ms: float | None = None  # set for the first invocation of its environment
+    restore_ms: float | None = None  # the same under SnapStart
     max_memory_mb: int = 0
     pid: int | None = None
 

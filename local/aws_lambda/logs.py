@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Literal
 
+from local.aws_lambda.config import FunctionConfig, python_version
 from local.aws_lambda.invocation import InvocationRecord, Outcome
 
 LineSink = Callable[[str], None]
+Phase = Literal["init", "restore"]
 
 _STATUS = {
     Outcome.TIMEOUT: "timeout",
@@ -25,7 +28,7 @@ def end_line(request_id: str) -> str:
 
 def report_line(record: InvocationRecord, memory_mb: int) -> str:
     """The init counts towards the billed duration, as for every runtime since August 2025."""
-    billed_ms = math.ceil(record.duration_ms + (record.init_ms or 0))
+    billed_ms = math.ceil(record.duration_ms + (record.init_ms or 0) + (record.restore_ms or 0))
     fields = [
         f"REPORT RequestId: {record.id}",
         f"Duration: {record.duration_ms:.2f} ms",
@@ -35,6 +38,9 @@ def report_line(record: InvocationRecord, memory_mb: int) -> str:
     ]
     if record.init_ms is not None:
         fields.append(f"Init Duration: {record.init_ms:.2f} ms")
+    if record.restore_ms is not None:
+        fields.append(f"Restore Duration: {record.restore_ms:.2f} ms")
+        fields.append(f"Billed Restore Duration: {math.ceil(record.restore_ms)} ms")
     if record.outcome in _STATUS:
         fields.append(f"Status: {_STATUS[record.outcome]}")
         if record.error is not None and record.outcome is not Outcome.TIMEOUT:
@@ -42,10 +48,16 @@ def report_line(record: InvocationRecord, memory_mb: int) -> str:
     return "\t".join(fields)
 
 
-def init_report_line(init_ms: float, error_type: str | None) -> str:
-    """For an init that failed; None stands for the time limit."""
+def restore_start_line(config: FunctionConfig) -> str:
+    major, minor = python_version(config.python)
+    return f"RESTORE_START Runtime Version: python:{major}.{minor}"
+
+
+def start_report_line(phase: Phase, ms: float, error_type: str | None) -> str:
+    """For an init or a restore that failed; None stands for the time limit."""
     status = "timeout" if error_type is None else f"error\tError Type: {error_type}"
-    return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: {status}"
+    name = phase.capitalize()
+    return f"{phase.upper()}_REPORT {name} Duration: {ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
 
 
 def timeout_message(request_id: str, timeout_s: float) -> str:

@@ -8,7 +8,6 @@ is in `runtime_state` and `answer_form`. Paths are below `/2018-06-01/runtime/`.
 import asyncio
 import json
 import secrets
-import time
 import uuid
 from collections.abc import Mapping
 
@@ -47,13 +46,17 @@ class RuntimeApi:
     Other users of this machine can connect, and pages in a browser: `private` puts a random path
     before the API's own, which only its environment gets. (awslambdaric doesn't take a path: it
     posts `init/error` by an http.client that accepts `host:port` only.)
+
+    `snapstart`: the runtime has to ask for `restore/next` before its first `next`.
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self, *, private: bool = False, snapstart: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.initialised: asyncio.Future[None] = loop.create_future()
-        """Done at the first `next`; holds an InitError where `init/error` was posted instead."""
-        self._calls = RuntimeCalls()
+        """Done at the first `next`, or at `restore/next` until `restore` is called; holds an
+        InitError where `init/error` or `restore/error` was posted instead."""
+        self._calls = RuntimeCalls(snapstart=snapstart)
+        self._restored = asyncio.Event()
         self._server = HttpServer(self._handle, head_limit=_HEAD_LIMIT)
         self._handover: asyncio.Queue[Invocation] = asyncio.Queue()
         self._poller: ServerConnection | None = None
@@ -72,6 +75,11 @@ class RuntimeApi:
         if self.initialised.done() and not self.initialised.cancelled():
             self.initialised.exception()  # seen: asyncio need not warn of it
         self.initialised.cancel()
+
+    def restore(self) -> None:
+        """Answer the waiting `restore/next`."""
+        self.initialised = asyncio.get_running_loop().create_future()
+        self._restored.set()
 
     def dispatch(self, invocation: Invocation) -> asyncio.Future[None]:
         """Answer the waiting `next` with this invocation; done at the `next` after it."""
@@ -105,7 +113,13 @@ class RuntimeApi:
             case "POST", ["invocation", request_id, "error"]:
                 await self._error(connection, self._answering(request_id, headers), headers)
             case "POST", ["init", "error"]:
-                await self._init_error(connection, headers)
+                self._calls.fail_init()
+                await self._start_error(connection, headers)
+            case "GET", ["restore", "next"]:
+                await self._restore_next(connection)
+            case "POST", ["restore", "error"]:
+                self._calls.fail_restore()
+                await self._start_error(connection, headers)
             case _:
                 raise Refused(404, "NotFound", f"{method} {path} is not part of the Runtime API")
 
@@ -125,7 +139,7 @@ class RuntimeApi:
         invocation_id = str(uuid.uuid4())
         self._calls.hand_out(invocation.id, invocation_id)
         self._invocation = invocation
-        headers = _next_headers(invocation, invocation_id)
+        headers = invocation.headers(invocation_id)
         await connection.respond(200, headers, invocation.event)
 
     async def _response(
@@ -149,8 +163,15 @@ class RuntimeApi:
         self._answered(invocation)
         await connection.respond(202, _JSON, _ACCEPTED)
 
-    async def _init_error(self, connection: ServerConnection, headers: Mapping[str, str]) -> None:
-        self._calls.fail_init()
+    async def _restore_next(self, connection: ServerConnection) -> None:
+        await connection.discard_body()
+        self._calls.wait_for_restore()
+        self.initialised.set_result(None)
+        await self._restored.wait()
+        self._calls.restore()
+        await connection.respond(200, _JSON, b"")
+
+    async def _start_error(self, connection: ServerConnection, headers: Mapping[str, str]) -> None:
         document = parsed(await _whole(connection))
         await connection.respond(202, _JSON, _ACCEPTED)
         if not self.initialised.done():
@@ -168,18 +189,6 @@ class RuntimeApi:
     async def _refuse(self, connection: ServerConnection, refusal: Refused) -> None:
         await connection.discard_body()
         await connection.respond(refusal.status, _JSON, json.dumps(refusal.document).encode())
-
-
-def _next_headers(invocation: Invocation, invocation_id: str) -> list[tuple[str, str]]:
-    return [
-        ("Content-Type", "application/json"),
-        ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
-        ("Lambda-Runtime-Aws-Request-Id", invocation.id),
-        ("Lambda-Runtime-Deadline-Ms", str(invocation.deadline_ms)),
-        ("Lambda-Runtime-Invoked-Function-Arn", invocation.arn),
-        ("Lambda-Runtime-Trace-Id", invocation.trace_id),
-        ("Lambda-Runtime-Invocation-Id", invocation_id),
-    ]
 
 
 async def _take(

@@ -15,6 +15,9 @@ class RuntimeState(Enum):
 
     STARTED = "Started"
     INIT_ERROR = "InitError"
+    RESTORE_READY = "RestoreReady"
+    RESTORING = "Restoring"
+    RESTORE_ERROR = "RestoreError"
     READY = "Ready"
     RUNNING = "Running"
     RESPONDING = "InvocationResponse"
@@ -28,6 +31,15 @@ _ALLOWED = {
     RuntimeState.RUNNING: {RuntimeState.RESPONDING},
     RuntimeState.RESPONDING: {RuntimeState.RESPONSE_SENT},
     RuntimeState.RESPONSE_SENT: {RuntimeState.READY},
+}
+
+
+# Of a function with SnapStart, in addition.
+_ALLOWED_WITH_SNAPSHOT = _ALLOWED | {
+    RuntimeState.STARTED: {RuntimeState.RESTORE_READY, RuntimeState.INIT_ERROR},
+    RuntimeState.RESTORE_READY: {RuntimeState.RESTORING},
+    RuntimeState.RESTORING: {RuntimeState.READY, RuntimeState.RESTORE_ERROR},
+    RuntimeState.RESTORE_ERROR: set[RuntimeState](),
 }
 
 
@@ -46,10 +58,11 @@ class Refused(Exception):
 
 class RuntimeCalls:
     """The calls of one runtime, one after another. A call that is out of turn raises Refused and
-    changes nothing."""
+    changes nothing. `snapstart`: a snapshot has to come before the first `next`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, snapstart: bool = False) -> None:
         self.state = RuntimeState.STARTED
+        self._allowed = _ALLOWED_WITH_SNAPSHOT if snapstart else _ALLOWED
         self._request_id = ""
         self._invocation_id = ""
 
@@ -81,8 +94,19 @@ class RuntimeCalls:
     def fail_init(self) -> None:
         self._step(RuntimeState.INIT_ERROR)
 
+    def wait_for_restore(self) -> None:
+        """The runtime is ready for its snapshot."""
+        self._step(RuntimeState.RESTORE_READY)
+
+    def restore(self) -> None:
+        """The runtime goes on from its snapshot."""
+        self._step(RuntimeState.RESTORING)
+
+    def fail_restore(self) -> None:
+        self._step(RuntimeState.RESTORE_ERROR)
+
     def _step(self, to: RuntimeState) -> None:
-        if to not in _ALLOWED[self.state]:
+        if to not in self._allowed.get(self.state, ()):
             message = f"State transition from {self.state.value} to {to.value} failed for runtime."
             raise Refused(403, "InvalidStateTransition", message)
         self.state = to

@@ -10,10 +10,12 @@ import tempfile
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from local.aws_lambda.config import FunctionConfig
+from local.aws_lambda.credentials import CredentialsEndpoint
 from local.aws_lambda.environment import Environment
 from local.aws_lambda.environments import Environments
 from local.aws_lambda.event import new_trace_id
@@ -79,11 +81,16 @@ class LocalLambda:
         self._address = (host, port)
         self._on_line = on_line
         self._function_url = FunctionUrl(self._invoke, self._invoke_mode)
+        self._credentials: CredentialsEndpoint | None = None
         self._runs: dict[asyncio.Task[None], Environment] = {}
 
     async def __aenter__(self) -> Self:
         port = await self._function_url.start(*self._address)
         self.url = f"http://{self._address[0]}:{port}/"
+        if self.config.snapstart:
+            self._credentials = CredentialsEndpoint(self.config.environment)
+            environment = {**self.config.environment, **await self._credentials.start()}
+            self.config = replace(self.config, environment=environment)
         self.directory = Path(tempfile.mkdtemp(prefix="local-lambda-"))
         self._environments = Environments(self.config, self.directory, self._on_line)
         return self
@@ -103,6 +110,8 @@ class LocalLambda:
         await self._function_url.close()
         await asyncio.gather(*runs, return_exceptions=True)
         await self._environments.close()
+        if self._credentials:
+            await self._credentials.close()
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -231,6 +231,14 @@ def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
             {"type": "platform.initReport", "record": {"status": "error"}},
             "the start ended with status error",
         ),
+        (
+            {"type": "platform.report", "record": {"metrics": {"restoreDurationMs": 312.3}}},
+            "restored from the snapshot in 312 ms",
+        ),
+        (
+            {"type": "platform.restoreReport", "record": {"status": "timeout"}},
+            "the restore from the snapshot ended with status timeout",
+        ),
     ],
 )
 def test_a_line_for_machines_becomes_one_for_people(

@@ -167,6 +167,19 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
             os.kill(pid, 0)
 
 
+def test_snapstart_is_played(tmp_path):
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = 'WORD '"})
+    run = Run(free_port(), folder, "--snapstart")
+    try:
+        run.wait_for("Press Ctrl-C to stop everything.")
+        said = run.chat("hello there\n")
+        run.wait_for("restored from the snapshot in ")
+    finally:
+        run.end()
+    assert "WORD hello there" in said.stdout
+    assert "RESTORE_START" not in run.output
+
+
 def test_a_kill_ends_everything_with_the_status_that_shells_expect(running):
     running.wait_for("Press Ctrl-C to stop everything.")
     assert running.end(signal.SIGTERM) == 128 + signal.SIGTERM

@@ -265,6 +265,8 @@ OF_OTHERS = [
     "END RequestId: 1",
     "REPORT RequestId: 1\tDuration: 1 ms",
     "INIT_REPORT Init Duration: 1 ms",
+    "RESTORE_START Runtime Version: python:3.13.v1",
+    "RESTORE_REPORT Restore Duration: 1 ms",
 ]
 
 

@@ -59,6 +59,18 @@ def test_an_invalid_value_is_named_with_what_to_use(name: str, value: object, ad
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("other", "advice"),
+    [({"python": "3.11"}, "use python=3.12 or higher"), ({"streaming": "false"}, "streaming=true")],
+)
+def test_snapstart_is_refused_with_what_it_does_not_go_with(
+    other: dict[str, str], advice: str
+) -> None:
+    assert Options.from_context({"snapstart": "true", "python": "3.12"}).snapstart
+    with pytest.raises(ContextError, match=f"^snapstart=true needs .*{advice}"):
+        Options.from_context({"snapstart": "true", **other})
+
+
 def test_a_mistyped_name_is_answered_with_the_likely_one() -> None:
     with pytest.raises(ContextError, match="no context value memmory: did you mean memory"):
         Options.from_context({"memmory": 1024})

@@ -23,6 +23,7 @@ EVERYTHING = {
     "alarm_email": "owner@bot.example",
     "dashboard": True,
     "reserved_concurrency": 5,
+    "snapstart": True,
 }
 
 
@@ -201,6 +202,22 @@ def test_every_choice_about_the_function_reaches_it(stack: Stacks) -> None:
     }
     assert function | expected == function
     assert made.name == "Other"
+
+
+@pytest.mark.parametrize("arch", ["arm64", "x86_64"])
+@pytest.mark.parametrize("python", ["3.12", "3.14"])
+def test_snapstart_is_of_the_version_behind_the_alias(
+    stack: Stacks, arch: str, python: str
+) -> None:
+    started = stack(snapstart=True, arch=arch, python=python)
+    function = started.only("AWS::Lambda::Function")
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    version = {"Fn::GetAtt": [started.id_of("AWS::Lambda::Version"), "Version"]}
+    assert started.only("AWS::Lambda::Alias")["FunctionVersion"] == version
+
+
+def test_without_the_choice_there_is_no_snapshot(plain: Synthesized) -> None:
+    assert "SnapStart" not in plain.only("AWS::Lambda::Function")
 
 
 def test_outputs_have_the_names_that_the_commands_read(plain: Synthesized) -> None:

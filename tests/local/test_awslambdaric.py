@@ -103,6 +103,44 @@ async def test_a_wrapper_can_go_on_to_the_managed_runtime(tmp_path: Path):
         assert (await local_lambda.invoke(b"{}")).payload == b'"set"'
 
 
+async def test_snapstart_is_played_as_it_expects_it(tmp_path: Path):
+    source = """
+    from snapshot_restore_py import register_after_restore, register_before_snapshot
+    order = []
+    register_before_snapshot(order.append, "before")
+    register_after_restore(order.append, "after")
+    def handler(event, context):
+        return order
+    """
+    config = function_config(
+        package_with(tmp_path / "package", source),
+        wrapper=None,
+        handler="app.handler",
+        snapstart=True,
+    )
+    lines: list[str] = []
+    async with LocalLambda(config, on_line=lines.append) as local_lambda:
+        assert (await local_lambda.invoke(b"{}")).payload == b'["before", "after"]'
+        await local_lambda.settled()
+    assert [line for line in lines if line.startswith("RESTORE_START ")]
+
+
+async def test_a_hook_that_fails_after_the_restore_ends_the_start(tmp_path: Path):
+    source = """
+    from snapshot_restore_py import register_after_restore
+    register_after_restore(int, "no number")
+    """
+    config = function_config(
+        package_with(tmp_path / "package", source + "\n    handler = print"),
+        wrapper=None,
+        handler="app.handler",
+        snapstart=True,
+    )
+    async with LocalLambda(config, on_line=lambda line: None) as local_lambda:
+        with pytest.raises(InitError, match="no number"):
+            await local_lambda.warm()
+
+
 async def test_a_handler_cannot_import_what_its_package_lacks(tmp_path: Path):
     source = """
     import importlib.util, sys

@@ -8,7 +8,7 @@ import pytest
 from local.aws_lambda.answer import PreludeParser, ResponseHead, parse_payload, parse_prelude
 from local.aws_lambda.event import UrlRequest, function_url_event
 from local.aws_lambda.invocation import FunctionError, InvocationRecord, MalformedAnswer, Outcome
-from local.aws_lambda.logs import exit_message, init_report_line, report_line
+from local.aws_lambda.logs import exit_message, report_line, start_report_line
 
 PRELUDE = b'{"statusCode": 201, "headers": {"X-A": "b"}, "cookies": ["c=d", "e=f"]}'
 HEAD = ResponseHead(
@@ -217,8 +217,17 @@ def test_report_lines_read_like_lambdas():
     assert report_line(gone, memory_mb=128).endswith("Status: error\tError Type: Runtime.ExitError")
     late = InvocationRecord("the-id", Outcome.TIMEOUT, error, duration_ms=1, max_memory_mb=9)
     assert report_line(late, memory_mb=128).endswith("Status: timeout")
-    assert init_report_line(10.0, None) == (
+    assert start_report_line("init", 10.0, None) == (
         "INIT_REPORT Init Duration: 10.00 ms\tPhase: init\tStatus: timeout"
+    )
+    restored = InvocationRecord("the-id", Outcome.DONE, duration_ms=1, restore_ms=20.2)
+    assert "Billed Duration: 22 ms" in report_line(restored, memory_mb=128)
+    assert report_line(restored, memory_mb=128).endswith(
+        "\tRestore Duration: 20.20 ms\tBilled Restore Duration: 21 ms"
+    )
+    assert start_report_line("restore", 10.0, "Runtime.AfterRestoreError") == (
+        "RESTORE_REPORT Restore Duration: 10.00 ms\tPhase: restore\tStatus: error\t"
+        "Error Type: Runtime.AfterRestoreError"
     )
 
 

@@ -29,8 +29,8 @@ HEAD = b'{"statusCode": 200}' + bytes(8)
 class Local:
     """The local Lambda's."""
 
-    def __init__(self) -> None:
-        self._api = RuntimeApi()
+    def __init__(self, *, snapstart: bool = False) -> None:
+        self._api = RuntimeApi(snapstart=snapstart)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
@@ -42,6 +42,11 @@ class Local:
     def hand_out(self) -> None:
         self._api.dispatch(Invocation("the-id", b"{}", "arn", "Root=1", BufferedAnswer()))
 
+    async def restore(self) -> None:
+        while not self._api.initialised.done():
+            await asyncio.sleep(0.001)
+        self._api.restore()
+
     def assert_kept_to_the_rules(self, kept: bool) -> None:
         """It only logs its refusals."""
 
@@ -49,8 +54,8 @@ class Local:
 class Double:
     """The tests'."""
 
-    def __init__(self) -> None:
-        self._double = RuntimeAPIDouble()
+    def __init__(self, *, snapstart: bool = False) -> None:
+        self._double = RuntimeAPIDouble(snapstart=snapstart)
         self._double.headers = {"Lambda-Runtime-Aws-Request-Id": "the-id"}
 
     def serve(self):
@@ -58,6 +63,9 @@ class Double:
 
     def hand_out(self) -> None:
         self._double._events.put_nowait(b"{}")
+
+    async def restore(self) -> None:
+        await self._double.restore()
 
     def assert_kept_to_the_rules(self, kept: bool) -> None:
         assert bool(self._double.violations) is not kept
@@ -124,7 +132,19 @@ class Client:
 @pytest.fixture(params=[Local, Double])
 async def api(request):
     """Either Runtime API, with one invocation to give; and a connection to it."""
-    served = request.param()
+    async with _connected(request.param()) as served_and_connect:
+        yield served_and_connect
+
+
+@pytest.fixture(params=[Local, Double])
+async def snapstart(request):
+    """The same of a function with SnapStart."""
+    async with _connected(request.param(snapstart=True)) as served_and_connect:
+        yield served_and_connect
+
+
+@asynccontextmanager
+async def _connected(served):
     async with served.serve() as address, asyncio.timeout(10):
         host, _, port = address.rpartition(":")
 
@@ -292,6 +312,80 @@ async def test_an_event_waits_for_the_next_poller_where_the_last_one_left():
             client = Client(*await asyncio.open_connection(host, int(port)))
             assert await client.next() == 200
             assert await client.respond() == 202
+            client.close()
+
+
+async def restored(served, client: Client) -> Client:
+    """`client`, once it has passed the snapshot."""
+    client.send("GET", "restore/next", {})
+    await served.restore()
+    assert await client.status() == 200
+    client.close()
+    return client
+
+
+async def test_a_snapshot_comes_before_the_first_next(snapstart):
+    served, connect = snapstart
+    await restored(served, await connect())
+    client = await connect()
+    assert await client.next() == 200
+    assert await client.respond() == 202
+    served.assert_kept_to_the_rules(True)
+
+
+EMPTY = {"Content-Length": "2"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "invocation/next"), ("POST", "restore/error")],
+)
+async def test_a_start_that_leaves_its_snapshot_out_is_refused(snapstart, method, path):
+    served, connect = snapstart
+    body = b"{}" if method == "POST" else b""
+    headers = EMPTY if body else {}
+    assert await (await connect()).ask(method, path, headers, body) == 403
+    served.assert_kept_to_the_rules(False)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "restore/next"), ("POST", "init/error")])
+async def test_a_restored_runtime_neither_starts_again_nor_fails_to(snapstart, method, path):
+    served, connect = snapstart
+    await restored(served, await connect())
+    body = b"{}" if method == "POST" else b""
+    assert await (await connect()).ask(method, path, EMPTY if body else {}, body) == 403
+    served.assert_kept_to_the_rules(False)
+
+
+async def test_after_a_failed_restore_there_is_nothing(snapstart):
+    served, connect = snapstart
+    await restored(served, await connect())
+    assert await (await connect()).ask("POST", "restore/error", EMPTY, b"{}") == 202
+    served.assert_kept_to_the_rules(True)
+    assert await (await connect()).next() == 403
+    served.assert_kept_to_the_rules(False)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "restore/next"), ("POST", "restore/error")])
+async def test_a_function_without_snapstart_has_no_restore(api, method, path):
+    served, connect = api
+    body = b"{}" if method == "POST" else b""
+    assert await (await connect()).ask(method, path, EMPTY if body else {}, body) == 403
+    served.assert_kept_to_the_rules(False)
+
+
+async def test_a_connection_of_the_snapshots_fails_the_test():
+    double = RuntimeAPIDouble(snapstart=True)
+    with pytest.raises(AssertionError, match="on a connection of the snapshot's"):
+        async with double.serve() as address:
+            host, _, port = address.rpartition(":")
+            client = Client(*await asyncio.open_connection(host, int(port)))
+            client.send("GET", "restore/next", {})
+            await double.restore()
+            await client.status()
+            client.send("GET", "invocation/next", {})
+            double._events.put_nowait(b"{}")
+            await client.status()
             client.close()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.support.runtime_api import Request, RuntimeAPIDouble
 
 KEY = "k" * 32
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+SNAPSTART = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 
 
 class Process:
@@ -36,10 +38,15 @@ class Process:
 
 @asynccontextmanager
 async def started(
-    package: Path, python: Path, environment: Mapping[str, str] | None = None, prefix: str = ""
+    package: Path,
+    python: Path,
+    environment: Mapping[str, str] | None = None,
+    prefix: str = "",
+    *,
+    snapstart: bool = False,
 ) -> AsyncIterator[Process]:
     """Start `bootstrap` with two arguments, as Lambda does; end it afterwards."""
-    double = RuntimeAPIDouble(prefix)
+    double = RuntimeAPIDouble(prefix, snapstart=snapstart)
     async with double.serve() as address:
         process = await asyncio.create_subprocess_exec(
             package / "bootstrap",
@@ -51,8 +58,7 @@ async def started(
                 "LAMBDA_TASK_ROOT": str(package),
                 "_HANDLER": "handler.function.handler",
                 "AWS_REGION": "eu-west-1",
-                "AWS_ACCESS_KEY_ID": "testing",
-                "AWS_SECRET_ACCESS_KEY": "testing",
+                **(SNAPSTART if snapstart else KEYS),
                 **({"POE_ACCESS_KEY": KEY} if environment is None else environment),
             },
             stdout=asyncio.subprocess.PIPE,

@@ -6,6 +6,7 @@ It refuses what the local Lambda's refuses, by the same rules, and the test that
 import asyncio
 import base64
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -58,7 +59,7 @@ class RuntimeAPIDouble:
     `violations` has what the runtime did wrong. What is left there at the end fails the test.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", *, snapstart: bool = False) -> None:
         self.prefix = prefix
         self.requests: list[Request] = []
         self.connections = 0
@@ -68,10 +69,14 @@ class RuntimeAPIDouble:
         self.read_bodies = asyncio.Event()  # cleared: the answer's body is left in the socket
         self.read_bodies.set()
         self.close_after_next = False
-        self.next_status = 200
+        self.next_status = 200  # of `next` and of `restore/next`
+        self.before_snapshot = asyncio.Event()  # set where the snapshot would be taken
+        self.restored_at = 0.0  # by time.perf_counter, as `polled_at`
+        self.polled_at = 0.0
+        self._restored = asyncio.Event()
         self.headers: dict[str, str] = {}
         self.violations: list[str] = []
-        self._calls = RuntimeCalls()
+        self._calls = RuntimeCalls(snapstart=snapstart)
         self._poller: asyncio.StreamReader | None = None
         self._ended = 0  # connections that have to be closed by the runtime, since it said so
         self._events: asyncio.Queue[bytes] = asyncio.Queue()
@@ -83,6 +88,12 @@ class RuntimeAPIDouble:
         answer = await asyncio.wait_for(self._answered.get(), 20)
         assert answer, self.violations
         return answer
+
+    async def restore(self) -> None:
+        """Let the runtime go on from its snapshot, once it has come to it. Of the connections that
+        are open by then none may be used again."""
+        await asyncio.wait_for(self.before_snapshot.wait(), 20)
+        self._restored.set()
 
     async def asked_for_the_next(self) -> None:
         """Wait until the runtime is done with the last invocation, its line included. For streamed
@@ -124,10 +135,14 @@ class RuntimeAPIDouble:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        polled = False
+        polled, of_snapshot = False, not self._restored.is_set()
         while (request := await self._head(reader)) is not None:
+            if of_snapshot and self._restored.is_set():
+                self._violation(f"{request.path} on a connection of the snapshot's")
             try:
-                if request.kind == "next":
+                if request.path == "restore/next":
+                    await self._restore_next(writer)
+                elif request.kind == "next":
                     self.polls += not polled
                     polled = True
                     await self._next(reader, writer)
@@ -169,6 +184,7 @@ class RuntimeAPIDouble:
             return
         self._calls.next(again=self._poller is not None and self._poller.at_eof())
         self._poller = reader
+        self.polled_at = time.perf_counter()
         event = await self._events.get()
         if reader.at_eof():
             self._events.put_nowait(event)
@@ -187,11 +203,23 @@ class RuntimeAPIDouble:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         writer.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + event)
 
+    async def _restore_next(self, writer: asyncio.StreamWriter) -> None:
+        if self.next_status != 200:
+            return await _reply(writer, self.next_status, b"")
+        self._calls.wait_for_restore()
+        self.before_snapshot.set()
+        await self._restored.wait()
+        self._calls.restore()
+        self.restored_at = time.perf_counter()
+        await _reply(writer, 200, b"")
+
     async def _take(self, reader: asyncio.StreamReader, request: Request) -> None:
         """The runtime's answer or error. Raises Refused."""
         match request.method, request.path.split("/"):
             case "POST", ["init", "error"]:
                 self._calls.fail_init()
+            case "POST", ["restore", "error"]:
+                self._calls.fail_restore()
             case "POST", ["invocation", request_id, "response" | "error"]:
                 self._calls.answer(request_id, request.headers)
             case _:
@@ -200,7 +228,7 @@ class RuntimeAPIDouble:
         try:
             await self._body(reader, request)
         finally:
-            if request.path != "init/error":
+            if request.path not in ("init/error", "restore/error"):
                 self._calls.answered()
         _check_form(request)
         request.complete = True
