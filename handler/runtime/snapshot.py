@@ -55,8 +55,8 @@ async def pass_snapshot(api: RuntimeAPI, app: Restorable) -> int:
 
 
 def _hooks(getter: str) -> list[Hook]:
-    """Those that were registered by `snapshot_restore_py`, which Lambda's runtime brings; none
-    where nobody has imported it."""
+    """Those that were registered by `snapshot_restore_py`, which Lambda's runtime brings, if it
+    was imported."""
     module = sys.modules.get("snapshot_restore_py")
     return getattr(module, getter)() if module else []
 

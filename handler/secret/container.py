@@ -42,8 +42,8 @@ def current_credentials(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _address(environ: Mapping[str, str]) -> SplitResult:
-    """Whoever answers there learns the token, and chooses the credentials: nobody beyond this
-    machine and its links may."""
+    """The server there learns the token, and chooses the credentials: it has to be on this
+    machine or its links."""
     text = environ[CONTAINER_ADDRESS]
     try:
         address = urlsplit(text)

@@ -21,7 +21,7 @@ from handler.runtime.deadlines import READ_STEP
 
 SERVICE = "secretsmanager"
 DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}  # by a region's first part
-# Where Lambda gives credentials in place of variables with them: see `container`.
+# Where Lambda offers credentials instead of setting variables with them: see `container`.
 CONTAINER_ADDRESS = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 # Written by the package's build: certifi's authorities, a file for each.

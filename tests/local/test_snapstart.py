@@ -1,4 +1,4 @@
-"""SnapStart as the local Lambda plays it."""
+"""SnapStart as the local Lambda imitates it."""
 
 import json
 import re
