@@ -17,7 +17,7 @@ import httpx
 
 from commands.arguments import Parser, chosen_file
 from commands.bot_key import known_or_asked
-from commands.command import exit_with
+from commands.command import exit_with, is_ending
 from commands.terminal.chat_screen import Screen
 from poe.client.access import DEFAULT_URL, KEY_VARIABLE, Unusable, checked_url
 from poe.client.conversation import LOOPBACK, Conversation, NotAnswering, Refused
@@ -128,7 +128,7 @@ def _talk(
         try:
             failed |= runner.run(_turn(partner, message, attachments, screen))
         except KeyboardInterrupt:
-            if not interactive:
+            if not interactive or is_ending():
                 raise
             screen.stopped()
         attachments = ()

@@ -25,6 +25,8 @@ THE_MACHINES = {
     errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENOSPC, errno.EPERM, errno.EROFS,
 }  # fmt: skip
 
+_received: list[int] = []  # the signals like SIGTERM that the command under way got
+
 Main = Callable[[Sequence[str] | None], int | None]
 
 
@@ -81,6 +83,11 @@ def run_command(
     return BY_SIGNAL + received[0] if received else status
 
 
+def is_ending() -> bool:
+    """Whether SIGTERM or SIGHUP came: then a KeyboardInterrupt is meant for the whole command."""
+    return bool(_received)
+
+
 def _set_up_streams() -> None:
     """Lines go out at once into a pipe, too. What can't be decoded or encoded, such as half of an
     emoji, is replaced."""
@@ -94,10 +101,13 @@ def _set_up_streams() -> None:
 @contextlib.contextmanager
 def _every_end_like_ctrl_c() -> Iterator[list[int]]:
     """SIGTERM and SIGHUP do what Ctrl-C does, in an event loop too; gives those that came."""
-    received: list[int] = []
+    received = _received
+    received.clear()
 
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if received[1:]:  # make passes on what its whole group gets: the clean-up goes on
+            return
         on_ctrl_c = signal.getsignal(signal.SIGINT)  # the event loop's, if one runs
         assert callable(on_ctrl_c)
         on_ctrl_c(signal.SIGINT, frame)

@@ -100,4 +100,6 @@ class BotFolder:
 
 
 def _missing(file: Path) -> PackageError:
+    if file.is_dir():
+        return PackageError(f"{file} is a folder: define the bot in a file, as `bot = MyBot()`")
     return PackageError(f"{file} doesn't exist: define the bot there, as `bot = MyBot()`")

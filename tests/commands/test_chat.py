@@ -536,6 +536,16 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_ends_the_chat(terminal: Terminal) -> 
     assert terminal.process.wait(10) == 0
 
 
+def test_a_kill_during_an_answer_ends_the_chat_and_not_the_answer_alone(
+    terminal: Terminal,
+) -> None:
+    terminal.wait_for("you> ")
+    terminal.type("for ever\n")
+    terminal.wait_for("on on ")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.process.wait(10) == 128 + signal.SIGTERM
+
+
 def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
     terminal.wait_for("you> ")
     terminal.wait_until_it_waits()

@@ -83,6 +83,30 @@ def test_a_signal_ends_a_command_after_its_clean_up_with_the_status_of_shells(
     assert ended(process, number) == (128 + number, "cleaned up\n", "\nNothing was changed.\n")
 
 
+def test_a_second_kill_leaves_the_clean_up_in_peace() -> None:
+    """`make` passes on what its whole group gets, so each comes twice."""
+    process = started("""
+        def main(arguments):
+            asyncio.run(wait())
+
+        async def wait():
+            try:
+                print("begun")
+                await asyncio.sleep(60)
+            finally:
+                print("cleaning up")
+                await asyncio.sleep(0.5)
+                print("cleaned up")
+    """)
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "cleaning up\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("cleaned up\n", "\n")
+    assert process.returncode == 143
+
+
 def test_ctrl_c_is_the_regular_end_of_a_command_that_runs_until_stopped() -> None:
     process = started(WAITS, "runs_until_stopped=True")
     assert ended(process, signal.SIGINT) == (0, "cleaned up\n", "\n")

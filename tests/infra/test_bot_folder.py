@@ -208,6 +208,14 @@ def test_a_bot_py_that_leads_out_of_the_folder_gives_one_clear_line(
     assert [*bot.shipped().files] == ["bot.py"]
 
 
+def test_a_bot_py_that_is_a_folder_gives_one_clear_line(folder: Path) -> None:
+    (folder / "bot.py").unlink()
+    (folder / "bot.py").mkdir()
+    for file in (None, str(folder)):
+        with pytest.raises(PackageError, match=" is a folder: define the bot in a file, as `bot"):
+            BotFolder.at(str(folder), file)
+
+
 def test_a_bot_py_or_a_folder_that_goes_away_while_the_bot_runs_gives_one_clear_line(
     folder: Path,
 ) -> None:
