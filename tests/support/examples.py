@@ -42,9 +42,9 @@ class Runner:
     def __init__(self, build: Callable[..., Path], python: Path, folder: Path) -> None:
         self._build, self._python, self._folder = build, python, folder
 
-    def uploaded(self, name: str) -> list[Path]:
-        """The files of that name that bots gave to Poe."""
-        return [*self._folder.glob(f"attachments/*/{name}")]
+    def uploaded(self) -> list[bytes]:
+        """The files that bots gave to Poe."""
+        return [file.read_bytes() for file in self._folder.glob("attachments/*")]
 
     def example(self, name: str, **variables: str) -> Any:
         return self.source((EXAMPLES / name).read_text(), variables)
@@ -76,7 +76,8 @@ class Runner:
             folder=self._folder,
             on_line=said.append,
         ) as poe:
-            environment = {"POE_ACCESS_KEY": KEY, **poe.environment, **(variables or {})}
+            as_make_run = {"POE_ACCESS_KEY": KEY, "BOT_DEBUG": "1", **poe.environment}
+            environment = as_make_run | dict(variables or {})
             config = FunctionConfig(
                 self._build(source, files), self._python, environment=environment
             )
