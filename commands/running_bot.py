@@ -71,8 +71,9 @@ class RunningBot:
         """Start the bots, with a key created for each that has none. Raises UserError."""
         created: dict[str, InitError] = {}
         while error := await self._failed_start(config):
-            name = missing_variable(error)
-            if not self.keys.create(name):
+            missing = filter(None, [missing_variable(error), *missing_settings(error)])
+            name = next(filter(self.keys.create, missing), None)
+            if name is None:
                 raise self._failure(error)
             created[name] = error
         bots = self.lines.bots
@@ -92,7 +93,7 @@ class RunningBot:
             await self.function.warm(config)
         except InitTimeout as error:
             print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
-            slowest = await slow_start.remark(self.function.config)
+            slowest = await slow_start.remark(config)
             reasons = "; ".join(filter(None, (error.message, slowest)))
             raise UserError(f"the bot doesn't start: {reasons}") from None
         except InitError as error:
@@ -162,3 +163,8 @@ def missing_variable(error: InitError) -> str:
     reason = r"KeyError: '|the bot on path .*: there is no access key: set "
     found = re.match(rf"(?:{reason})([A-Z][A-Z0-9_]*)\b", error.message)
     return found[1] if found else ""
+
+
+def missing_settings(error: InitError) -> list[str]:
+    """The variables that a class of pydantic-settings may lack: it names its own fields."""
+    return [name.upper() for name in re.findall(r"^(\w+)\n +Field required", error.message, re.M)]

@@ -223,6 +223,41 @@ bot = (Bot(path=f"/{name}", access_key=os.environ.get(f"{name.upper()}_ACCESS_KE
 """
 
 
+SETTINGS = """
+import os
+import fastapi_poe as fp
+from pydantic import BaseModel
+
+class Settings(BaseModel):  # as a class of pydantic-settings reads them, and complains
+    model_url: str
+    echo_access_key: str
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        yield fp.PartialResponse(text="hello")
+
+os.environ.setdefault("MODEL_URL", {url})
+settings = Settings(**{{name.lower(): value for name, value in os.environ.items() if value}})
+bot = Bot(path="/echo", access_key=settings.echo_access_key)
+"""
+
+
+def test_a_key_that_a_settings_class_requires_is_created(tmp_path: Path) -> None:
+    missing = Run(free_port(), write_folder(tmp_path / "a", {"bot.py": SETTINGS.format(url="''")}))
+    missing.process.wait(60)
+    assert missing.end() == 1
+    assert "error: the bot doesn't start: ValidationError: 1 validation error" in missing.output
+    assert "model_url" in missing.output
+
+    running = Run(free_port(), write_folder(tmp_path / "b", {"bot.py": SETTINGS.format(url="'x'")}))
+    try:
+        running.wait_for("Press Ctrl-C to stop everything.")
+        assert "ECHO_ACCESS_KEY isn't in secrets.json: an access key was" in running.output
+        assert running.chat("a\n", path="echo").stdout.startswith("hello")
+    finally:
+        running.end()
+
+
 def test_bots_that_code_computes_run_with_keys_of_their_own(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "computed", {"bot.py": COMPUTED, "names.txt": "loud low"})
     running = Run(free_port(), folder)
