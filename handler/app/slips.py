@@ -12,7 +12,7 @@ from typing import Any
 import fastapi_poe as fp
 
 from handler.log.errors import frames_of
-from handler.log.explain import missing_variable
+from handler.log.explain import READ_ONLY, is_read_only, missing_variable
 from handler.log.places import is_of_bot, place
 
 WRITE = "write `yield fp.PartialResponse(text=…)`"
@@ -26,6 +26,8 @@ def slip_of(bot: fp.PoeBot, error: BaseException) -> str:
             f"the variable {name} isn't set: add it to secrets.json for local runs, and run"
             f" `make set-secret NAME={name}` for Lambda"
         )
+    if is_read_only(error):
+        return READ_ONLY
     frames = [*frames_of(error)]
     if not frames or any(is_of_bot(frame.f_code.co_filename) for frame in frames):
         return ""

@@ -1,5 +1,6 @@
 """Why a start failed, in one line, without a value that could be secret."""
 
+import errno
 import logging
 import os
 import re
@@ -13,6 +14,11 @@ from handler.log.places import BOTS_OWN, is_of_bot
 
 # Errors about names are quoted: the text of any other may hold a secret's member.
 QUOTED = (ImportError, SyntaxError, NameError, AttributeError, KeyError)
+
+READ_ONLY = (
+    "on Lambda only /tmp can be written to, and each environment has its own: keep what has to last"
+    " in a database"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +76,14 @@ def _advice(error: BaseException) -> str:
         return ": no loop runs during imports, so write `asyncio.get_event_loop().create_task(…)`"
     if not log.shows_texts and (name := missing_variable(error)):  # `make run` shows what to do
         return f": run `make set-secret NAME={name}`"
+    if is_read_only(error):
+        return f": {READ_ONLY}"
     return _advice_on_import(error) if isinstance(error, ImportError) else ""
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the bot has tried to write to a place that Lambda doesn't let it."""
+    return isinstance(error, OSError) and error.errno == errno.EROFS
 
 
 def _advice_on_import(error: ImportError) -> str:

@@ -1,5 +1,6 @@
 """Bot and key → app: what is refused at the start, and what fastapi_poe's own app is spared."""
 
+import errno
 import json
 import logging
 import types
@@ -399,6 +400,12 @@ async def test_a_variable_that_an_answer_lacks_is_named_with_where_it_belongs(ca
     await post(App([bot]), query())
     assert "A_KEY_OF_MINE isn't set: add it to secrets.json" in caplog.text
     assert "`make set-secret NAME=A_KEY_OF_MINE`" in caplog.text
+
+
+async def test_a_write_outside_tmp_is_answered_with_where_to_write(caplog):
+    bot = of_the_bots(f"{ANSWER} yield (_ for _ in '').throw(OSError({errno.EROFS}, 'x'))")
+    await post(App([bot]), query())
+    assert "on Lambda only /tmp can be written to" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["os.environ[request.query[-1].content]", "{}['A_KEY_OF_MINE']"])

@@ -58,6 +58,11 @@ async def init_error(package, python, environment=None):
             "Runtime.BaseExceptionGroup",
             "bot.py:1 in",
         ),
+        (
+            "raise OSError(30, 'a secret text')",
+            "Runtime.OSError",
+            "OSError (bot.py:1 in <module>): on Lambda only /tmp can be written to",
+        ),
         ("bot = None", "Runtime.BadBot", "has to end with `bot = …`"),
         (
             "raise ValueError('a secret text')",
