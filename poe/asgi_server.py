@@ -66,3 +66,7 @@ async def served(
         finally:
             server.should_exit = True
             await serving
+            # Who asks again and again may have connected while it ended.
+            for connection in list(server.server_state.connections):
+                connection.shutdown()
+            await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 The browser has no key and meets no other host: what it needs of either is here.
 
     GET  /state                             the run's state and the bots: {"phase": …, …}
+    GET  /proof/{challenge}                 what shows that this is the page's server
     GET  /settings?bot=PATH                 the settings that the bot answers with
     POST /conversations?bot=PATH            {"id": …, "user_id": …}
     PUT  /conversations/{id}?bot=PATH       {"user_id": …, "messages": […]}: it goes on from these
@@ -18,18 +19,17 @@ An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Send
 
 from poe.asgi_server import HOST, listener, served
 from poe.client.conversation import Conversation, NotAnswering, Refused
@@ -40,6 +40,9 @@ from poe.page.conversations import Conversations
 from poe.page.file_name import name_problem
 from poe.page.files import FILE_LIMIT, Files, NotAllowed, NotFetched, TooLarge
 from poe.page.guard import TOKEN, Guard
+from poe.page.json_lines import JsonLines
+from poe.page.proof import PATH as PROOF
+from poe.page.proof import is_challenge, proof, proof_key
 from poe.page.state import RunState
 from poe.standin.uploads import AttachmentStore, attachment
 
@@ -101,7 +104,7 @@ class ChatPage:
 
     async def __aenter__(self) -> Self:
         sockets = listener(self._port)
-        port = sockets.getsockname()[1]
+        self._bound_port = port = sockets.getsockname()[1]
         self.url = f"http://{HOST}:{port}/"
         self.address = f"{self.url}?{TOKEN}={self._token}"
         self._store = AttachmentStore(self._folder, f"{self.url}attachments/")
@@ -109,7 +112,7 @@ class ChatPage:
             Starlette(routes=self._routes(), exception_handlers={HTTPException: _error}),
             port=port,
             token=self._token,
-            is_shared=self._is_attachment,
+            is_shared=lambda path: is_challenge(path) or self._is_attachment(path),
         )
         self._stack.push_async_callback(self._chats.forget)
         await self._stack.enter_async_context(served(app, sockets))
@@ -121,6 +124,7 @@ class ChatPage:
     def _routes(self) -> list[Route | Mount]:
         return [
             Route("/state", self._tell_state),
+            Route(PROOF + "{challenge}", self._prove),
             Route("/settings", self._settings),
             Route("/conversations", self._begin, methods=["POST"]),
             Route("/conversations/{id}", self._go_on, methods=["PUT"]),
@@ -134,7 +138,12 @@ class ChatPage:
 
     async def _tell_state(self, request: Request) -> Response:
         bots = [{"path": path, "url": bot.url} for path, bot in self._bots.items()]
-        return JSONResponse(self.state.as_json() | {"name": self._name, "bots": bots})
+        run = self.state.as_json() | {"name": self._name, "proof_key": proof_key(self._token)}
+        return JSONResponse(run | {"bots": bots})
+
+    async def _prove(self, request: Request) -> Response:
+        challenge = request.path_params["challenge"]
+        return PlainTextResponse(proof(self._token, self._bound_port, challenge))
 
     def _bot(self, request: Request) -> ServedBot:
         path = request.query_params.get("bot", "")
@@ -177,13 +186,13 @@ class ChatPage:
             raise HTTPException(400, "An attachment isn't here: attach it again.") from None
         if not message.text.strip() and not attachments:
             raise HTTPException(400, "A message needs a text or an attachment.")
-        return _JsonLines(chat.say(message.text, attachments, message.parameters))
+        return JsonLines(chat.say(message.text, attachments, message.parameters))
 
     async def _retry(self, request: Request) -> Response:
         chat = self._chat(request)
         if not chat.has_begun:
             raise HTTPException(409, "There is no message to answer again: send one first.")
-        return _JsonLines(chat.retry())
+        return JsonLines(chat.retry())
 
     def _chat(self, request: Request) -> PageChat:
         chat = self._chats.get(request.path_params["id"])
@@ -227,18 +236,6 @@ class ChatPage:
             raise HTTPException(413, str(reason)) from None
         shown = {} if file.content_type.startswith(IMAGES) else _DOWNLOAD
         return Response(file.content, media_type=file.content_type, headers=_FILE_HEADERS | shown)
-
-
-class _JsonLines(StreamingResponse):
-    """Lines of JSON; a browser that leaves ends the answer at once."""
-
-    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(lines, media_type="application/x-ndjson")
-        self._lines = lines
-
-    async def stream_response(self, send: Send) -> None:
-        async with aclosing(self._lines):
-            await super().stream_response(send)
 
 
 def _named(conversation: Conversation) -> Response:

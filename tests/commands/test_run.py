@@ -180,6 +180,31 @@ def test_snapstart_is_played(tmp_path):
     assert "RESTORE_START" not in run.output
 
 
+def test_the_page_knows_that_a_change_does_not_start_until_it_is_fixed(running):
+    running.wait_for("Press Ctrl-C to stop everything.")
+    [address] = re.findall(r"Chat page   (\S+)", running.output)
+    file = running.folder / "bot.py"
+    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+        page = str(browser.get(address).url)
+
+        def wait_for_phase(phase):
+            until = time.monotonic() + 30
+            while (state := browser.get(page + "state").json())["phase"] != phase:
+                assert time.monotonic() < until, state
+                time.sleep(0.05)
+            return state
+
+        starts = wait_for_phase("ready")["starts"]
+        for broken, reason in (
+            (BOT + "\ndef (:\n", "bot.py:"),
+            ("import nowhere\n" + BOT, "No module named 'nowhere' (bot.py:1"),
+        ):
+            file.write_text(broken)
+            assert reason in wait_for_phase("broken")["reason"]
+            file.write_text(BOT)
+            assert wait_for_phase("ready")["starts"] > starts
+
+
 def test_a_kill_ends_everything_with_the_status_that_shells_expect(running):
     running.wait_for("Press Ctrl-C to stop everything.")
     assert running.end(signal.SIGTERM) == 128 + signal.SIGTERM

@@ -1,7 +1,10 @@
 """What one does with a conversation on the chat page: copy, ask again, edit, come back."""
 
 import re
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import urlsplit
 
 import fastapi_poe as fp
 import pytest
@@ -73,7 +76,7 @@ def page(context, chat) -> Page:
 def opened(context: BrowserContext, chat: ChatPage) -> Page:
     page = context.new_page()
     page.goto(chat.address)
-    expect(page.locator(".dot.ready")).to_be_visible()
+    expect(page.locator(".introduction")).to_be_visible()
     return page
 
 
@@ -221,6 +224,36 @@ def test_another_run_goes_on_and_its_attachments_are_gone(context, bot, bot_url,
         other = opened(context, second)  # a tab of its own
         expect(other.locator(".file.gone")).to_contain_text("notes.txt (gone")
         expect(answers(other)).to_have_text(["You said one", "You said lost"])
+
+
+def test_who_takes_the_port_of_a_run_that_has_stopped_gets_no_cookie(context, bot_url, tmp_path):
+    with served_page(bot_url, folder=tmp_path) as chat:
+        page = opened(context, chat)
+        port = urlsplit(chat.url).port
+    expect(page.locator("#status-word")).to_have_text("stopped", timeout=3000)
+    seen: list[tuple[str, str | None]] = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path.partition("/")[2][:6], self.headers["Cookie"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"00" * 32)
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", port), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            expect(page.locator("#banner")).to_contain_text("Another server answers")
+            say(page, "hello")
+            expect(page.locator(".answer .problem:visible")).to_contain_text("Start it with")
+        finally:
+            server.shutdown()
+    assert set(seen) == {("proof/", None)}
 
 
 def test_the_page_says_at_once_why_a_change_does_not_start(page, bot, bot_url, chat):

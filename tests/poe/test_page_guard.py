@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from poe.page.guard import NO_TOKEN
+from poe.page.proof import proof
 from poe.page.server import ChatPage
 from poe.page.token import kept_token
 from tests.support.bots import served
@@ -25,11 +26,16 @@ ENDPOINTS = [
     ("GET", "/settings?bot=/"),
     ("POST", "/conversations?bot=/"),
     ("POST", "/conversations/c-1/messages"),
+    ("PUT", "/conversations/c-1?bot=/"),
     ("POST", "/conversations/c-1/retry"),
     ("GET", "/conversations/c-1/files?url=http://a.example/"),
     ("POST", "/attachments?name=a.txt"),
     ("GET", "/attachments/0123456789abcdef0123456789abcdef/a.txt"),
     ("GET", "/nowhere"),
+    ("GET", "/proof/"),
+    ("GET", "/proof/../state"),
+    ("GET", f"/proof/{'0' * 33}"),
+    ("POST", f"/proof/{'0' * 32}"),
 ]
 
 
@@ -119,6 +125,16 @@ def test_a_bot_needs_no_token_for_what_was_attached_and_nobody_can_guess_it(stra
         assert bot.get(url + "x").status_code == 403
         assert bot.get(url.replace("/attachments/", "/attachments/0")).status_code == 403
         assert bot.post(url).status_code == 403
+
+
+def test_a_server_proves_itself_to_whoever_asks_for_its_own_port_alone(stranger, page):
+    challenge = "0123456789abcdef" * 2
+    port = urlsplit(page.url).port
+    given = stranger.get(f"/proof/{challenge}").text
+    assert given == proof(TOKEN, port, challenge)
+    assert given != proof(TOKEN, port + 1, challenge)
+    assert given != stranger.get(f"/proof/{challenge[::-1]}").text
+    assert TOKEN not in given
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/state", "/nowhere"])

@@ -63,6 +63,7 @@ PLACES = [
 RENDER = """async (source) => {
     const { render, showRendered } = await import("./markdown.js");
     const holder = document.createElement("div");
+    holder.className = "text";
     document.getElementById("log").replaceChildren(holder);
     showRendered(holder, render(source, {}));
     return holder.innerHTML;
@@ -144,10 +145,16 @@ def test_what_is_no_mathematics_stays_as_it_was_written(page):
 
 
 def test_mathematics_paints_over_nothing_else(page):
-    page.evaluate(RENDER, r"$$\kern{-15em}\raisebox{15em}{x}\rule{99em}{99em}$$")
-    box = page.locator("#log .math").bounding_box()
-    assert box is not None
-    assert box["width"] <= page.viewport_size["width"]
+    page.evaluate(RENDER, r"$\kern{-8em}\rule{5em}{5em}$")
+    painted = page.evaluate(
+        """() => {
+            const { x, y, height } = document.querySelector("#log .text").getBoundingClientRect();
+            const rule = document.querySelector("#log .katex-rule").getBoundingClientRect();
+            const inside = document.elementFromPoint(rule.x + 10, y + height / 2);
+            return { isOutside: rule.right < x, painted: inside.closest(".math") !== null };
+        }"""
+    )
+    assert painted == {"isOutside": True, "painted": False}
 
 
 def test_code_is_coloured_by_its_language(page):

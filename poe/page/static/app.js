@@ -17,7 +17,10 @@ const WELCOME =
 const controls = new Controls($("controls"));
 const chat = new Chat($("log"), {
   parameters: () => controls.values(),
-  onBusy: (isBusy) => { composer.busy = isBusy; },
+  onBusy: (isBusy) => {
+    composer.busy = isBusy;
+    if (!isBusy && status.hasSettingsProblem) loadSettings();
+  },
 });
 const composer = new Composer({
   onSend: (text, files) => chat.say(text, files),

@@ -50,6 +50,8 @@ export class Attachments {
     remove.addEventListener("click", () => {
       this.files = this.files.filter((other) => other !== file);
       this.#show();
+      // The button that had the focus is gone.
+      (this.element.querySelector("button") ?? document.getElementById("text")).focus();
     });
     return item;
   }

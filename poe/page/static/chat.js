@@ -17,6 +17,7 @@ export class Chat {
     Object.assign(this, { log, parameters, onBusy });
     this.underWay = null;
     this.shown = [];
+    this.isOpen = new Promise((resolve) => { this.hasOpened = resolve; });
   }
 
   /** Show another conversation: `saved`, or a new one with the bot that `path` leads to. */
@@ -30,6 +31,7 @@ export class Chat {
     for (const turn of this.conversation.turns) this.#restore(turn);
     this.#retireAllButLast();
     scrollToEnd();
+    this.hasOpened();
   }
 
   /** The run is another one now. */
@@ -52,6 +54,7 @@ export class Chat {
   }
 
   async say(text, files = []) {
+    await this.isOpen;
     if (this.underWay) return;
     const { run } = this;
     const turn = { text, files, parameters: this.parameters(), run };

@@ -1,5 +1,7 @@
 /* The page's own server: requests, and its refusals in words for people. */
 
+import { mayAsk } from "./proof.js";
+
 export const GONE =
   "The chat page’s server doesn’t answer. Start it with `make run`; this page goes on by itself.";
 
@@ -15,6 +17,7 @@ export class Problem extends Error {
 export async function ask(path, options = {}) {
   let response;
   try {
+    if (!(await mayAsk(options.signal))) throw new Problem(GONE);
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;

@@ -1,9 +1,10 @@
-/* Whether the bot runs, asked for every second: the dot, the word next to it, and why not. */
+/* Whether the bot runs, asked for all the time: the dot, the word next to it, and why not. */
 
+import { doubt, isOurs, trust } from "./proof.js";
 import { ask, Problem } from "./server.js";
 
-const EVERY = 1000; // ms
-const PATIENCE = 900; // ms for an answer
+const EVERY = 700; // ms
+const PATIENCE = 1300; // ms for an answer; with the pause before it 2 s
 
 const SHOWN = {
   asking: { word: "", label: "asking" },
@@ -13,6 +14,9 @@ const SHOWN = {
   silent: { word: "no answer", label: "the bot doesn’t answer", title: "The bot doesn’t answer" },
   stopped: { word: "stopped", label: "the run has stopped", title: "`make run` has stopped" },
 };
+
+const OTHER =
+  "Another server answers on its port. Open the address that `make run` prints.";
 
 export class Status {
   /** `onState` gets what the server reports about the run, whenever that has changed. */
@@ -31,7 +35,12 @@ export class Status {
     }
   }
 
-  /** The bot runs, but its settings are unavailable; null once they came. */
+  /** Whether the bot runs, but its settings were unavailable. */
+  get hasSettingsProblem() {
+    return this.problem !== null;
+  }
+
+  /** Why they are unavailable; null once they came. */
   set settingsProblem(problem) {
     this.problem = problem;
     if (this.state?.phase === "ready") this.#showPhase();
@@ -39,15 +48,19 @@ export class Status {
 
   async #look() {
     try {
-      const response = await ask("state", { signal: AbortSignal.timeout(PATIENCE) });
+      const signal = AbortSignal.timeout(PATIENCE);
+      if (!(await isOurs(signal))) throw new Problem(OTHER, "other");
+      const response = await ask("state", { signal });
       const text = await response.text();
       if (text === this.last) return;
       this.last = text;
       this.state = JSON.parse(text);
+      await trust(this.state.proof_key);
       this.#showPhase();
       this.onState(this.state);
     } catch (error) {
       this.last = "";
+      doubt();
       const refused = error instanceof Problem && error.status !== null;
       this.#show("stopped", refused ? error.message : "Start it again; this page goes on by itself.");
     }
