@@ -52,9 +52,16 @@ def _is_quoted(error: BaseException) -> bool:
 
 
 def _names_a_value(error: BaseException) -> bool:
-    """Whether a dictionary's missing key is, or holds, what a variable holds: a secret's member."""
-    values = (value for value in os.environ.values() if len(value) >= 8)
-    return isinstance(error, KeyError) and any(value in str(error) for value in values)
+    """Whether a dictionary's missing key is, holds, or is a part of what a variable holds: a
+    secret's member."""
+    if not isinstance(error, KeyError):
+        return False
+    missing = str(error.args[0] if error.args else "")
+    words = (word for value in os.environ.values() for word in value.split())
+    return any(
+        len(word) >= 8 and (word in missing or (len(missing) >= 8 and missing.strip() in word))
+        for word in words
+    )
 
 
 def missing_variable(error: BaseException) -> str:

@@ -131,5 +131,6 @@ def _constants(frame: FrameType | None) -> Iterator[str]:
 
 def _codes(frame: FrameType | None) -> Iterator[Any]:
     while frame and not is_of_bot(frame.f_code.co_filename):
-        yield frame.f_code
+        if not frame.f_code.co_filename.startswith("<"):  # made of a text as the process runs
+            yield frame.f_code
         frame = frame.f_back

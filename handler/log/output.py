@@ -66,10 +66,14 @@ class Output(io.BufferedIOBase):
     def write(self, data: Any, /) -> int:
         piece = bytes(data)
         frame = sys._getframe(1)
-        if is_of_bot(frame.f_code.co_filename):
+        author, record = author_of(frame)
+        if record is not None and self._taken(record, author):
+            return len(piece)
+        if record is not None or (author and is_of_bot(author.f_code.co_filename)):
             self.put(piece)
         else:
-            self._write_for_another(piece, frame)
+            with _turn():
+                self._keep(piece, place_of(author or frame))
         return len(piece)
 
     def put(self, data: bytes) -> None:
@@ -126,16 +130,6 @@ class Output(io.BufferedIOBase):
         while rest:  # an unbuffered file may take less than all
             rest = rest[sink.write(rest) or len(rest) :]
         sink.flush()
-
-    def _write_for_another(self, piece: bytes, frame: FrameType) -> None:
-        author, record = author_of(frame)
-        if record is not None and self._taken(record, author):
-            return
-        if record is not None or (author and is_of_bot(author.f_code.co_filename)):
-            self.put(piece)
-            return
-        with _turn():
-            self._keep(piece, place_of(author or frame))
 
     def _keep(self, piece: bytes, place: str) -> None:
         """Put together what comes in pieces: a `print` writes each value, and its end, apart."""

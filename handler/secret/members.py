@@ -6,7 +6,7 @@ the function takes.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from handler.log.errors import StartError
@@ -42,21 +42,42 @@ def parse_members(text: str) -> dict[str, str]:
 
 
 def parse_unchecked(text: str) -> Members:
-    """The members of the secret's `text`, faulty ones too. Raises `BadMember` if it
-    doesn't contain any."""
-    members = parse(text)
+    """The members of the secret's `text`, faulty ones too: whatever is wrong with one, the others
+    are found. Raises `BadMember` if `text` isn't a JSON object."""
+    members = _object(text, _with_all)
     if members is None:
-        raise BadMember("it is not a JSON object, or has a member twice (`make set-key`)")
+        raise BadMember("it is not a JSON object (`make set-key`)")
     return members
 
 
 def parse(text: str) -> Members | None:
     """The members, unchecked; None if `text` isn't a JSON object, or has a name twice."""
+    return _object(text, _unambiguous)
+
+
+class Several(list[Any]):
+    """The values of a member that stands in the secret more than once: nobody can tell which is
+    meant."""
+
+
+def _object(text: str, of_pairs: Callable[[list[tuple[str, Any]]], Members]) -> Members | None:
     try:
-        members = json.loads(text, object_pairs_hook=_unambiguous)
+        # Python refuses a very long number, and a line feed that a person put into a text.
+        members = json.loads(text, object_pairs_hook=of_pairs, parse_int=_number, strict=False)
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, dict) else None
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) < 1000 else float(digits)
+
+
+def _with_all(pairs: list[tuple[str, Any]]) -> Members:
+    members: Members = {}
+    for name, value in pairs:
+        members[name] = Several([members[name], value]) if name in members else value
+    return members
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> Members:
@@ -94,6 +115,8 @@ def _fault(name: str, value: Any) -> str:
         check_value(name, value)
     except BadMember as error:
         command = "make set-key" if name == KEY else f"make set-secret NAME={name}"
+        if isinstance(value, Several):  # for the commands, that isn't a secret
+            command = "make set-key RESET=yes"
         return f"{error} (`{command}`)"
     return ""
 
@@ -111,6 +134,10 @@ def check_name(name: str) -> str:
 
 def check_value(name: str, value: Any) -> str:
     """`value`, if the member `name` may have it. Raises `BadMember`."""
+    if isinstance(value, Several):
+        raise BadMember(
+            f"the secret has {name} more than once: keep one in AWS's console, or start over"
+        )
     if not isinstance(value, str) or not _fits_a_variable(value):
         raise BadMember(f"the value of {name} is not a text that a variable can hold")
     return check_key(value) if name == KEY else value

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.log import errors, lines, records
+from handler.log.explain import explain
 from handler.log.places import BOT, ROOT
 
 SECRET = "k" * 32
@@ -296,6 +297,16 @@ def test_asyncios_report_of_a_lost_error_does_not_quote_it():
     assert line["message"] == "Task exception was never retrieved"
     assert line["errorType"] == "ValueError"
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("missing", [SECRET, f"of {SECRET}", f"{SECRET}\n", SECRET[:12]])
+@pytest.mark.parametrize("value", [SECRET, f"{SECRET}\n", f"first {SECRET} last"])
+def test_a_missing_key_of_a_dictionary_that_a_variable_holds_is_not_quoted(
+    monkeypatch, missing, value
+):
+    monkeypatch.setenv("OPENAI_API_KEY", value)
+    assert explain(KeyError(missing)) == "KeyError"
+    assert explain(KeyError("TAVILY_API_KEY")) == "KeyError: 'TAVILY_API_KEY'"
 
 
 # Trouble

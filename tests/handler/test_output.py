@@ -117,6 +117,7 @@ WAYS = {
     "log exception": log_exception,
     "log an exception": exception_as_message,
     "log in a thread": lambda out, text: in_a_thread(logger.error, text),
+    "log by code made of a text": lambda out, text: exec(f"logger.error({text!r})"),
     "host's name": named_like_the_host,
     "caller's place": pointing_at_the_caller,
 }
@@ -189,15 +190,68 @@ logging.config.dictConfig({"version": 1, "root": {"level": "DEBUG", "handlers": 
     "detached streams": "sys.stderr = io.TextIOWrapper(sys.stderr.detach(), 'utf-8')",
     "a codec's writer": "sys.stdout = codecs.getwriter('utf-8')(sys.stdout.buffer)",
     "one stream for both": "sys.stderr = sys.stdout",
+    "a stream of its own": """
+class Tee(io.TextIOBase):
+    def __init__(self, stream):
+        self.below = [stream, io.StringIO()]
+        self.buffer = stream.buffer
+    def write(self, text):
+        for each in self.below:
+            self.put(each, text)
+    def put(self, stream, text):
+        stream.write(text)
+sys.stdout, sys.stderr = Tee(sys.stdout), Tee(sys.stderr)
+""",
+    "a print of its own": """
+def flushed(*words, print=print, **more):
+    print(*words, flush=True, **more)
+builtins.print = flushed
+""",
+    "a handler of its own": """
+class Printing(logging.Handler):
+    def emit(self, record):
+        with contextlib.suppress(Exception):
+            print(self.format(record))
+logging.getLogger().addHandler(Printing())
+""",
+    "a handler for another logger": """
+class Rich(logging.Handler):
+    def emit(self, record):
+        with contextlib.suppress(Exception):
+            rich.print(record.getMessage(), file=sys.stderr)
+logging.basicConfig(handlers=[Rich()], level=logging.DEBUG, force=True)
+""",
+    "a stream handler in colour": """
+class Coloured(logging.StreamHandler):
+    def emit(self, record):
+        record.msg = f"*{record.msg}"
+        super().emit(record)
+logging.getLogger().handlers = [Coloured()]
+""",
+    "a filter that prints": """
+class Printing(logging.Filter):
+    def filter(self, record):
+        with contextlib.suppress(Exception):
+            print("seen:", record.getMessage())
+        return True
+logging.getLogger().handlers[0].addFilter(Printing())
+""",
+    "a logger of its own": """
+class Loud(logging.Logger):
+    def error(self, message, *arguments, **more):
+        super().error(f"{message}!", *arguments, **more)
+logging.setLoggerClass(Loud)
+""",
 }
 
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_no_way_of_writing_takes_a_librarys_text_out(run, setup):
     output = run(
-        "import codecs, io, logging, logging.config, queue, sys, time, warnings\n"
-        "import library\n"
+        "import builtins, codecs, contextlib, io, logging, logging.config, queue, rich, sys\n"
+        "import time, warnings\n"
         f"{SETUPS[setup]}\n"
+        "import library\n"
         "warnings.simplefilter('always')\n"
         "def serve():\n"
         "    print('mine', file=sys.stderr)\n"
@@ -230,13 +284,25 @@ BOTS_OWN = {
     "rich to stderr": "rich.console.Console(stderr=True).print('mine 1')",
     "click": "click.echo('mine 1', err=True)",
     "a lambda": "list(map(print, ['mine 1']))",
+    "a stream of its own": "print('mine', 1, file=Shouting())",
+    "a handler of its own": "shouting.info('mine %s', 1)",
+    "a method called write": "asyncio.run(Shouting().write_later())",
 }
 
 
 @pytest.mark.parametrize("way", BOTS_OWN)
 def test_what_the_bot_writes_passes_whole(run, way):
     output = run(
-        "import click, json, logging, pprint, rich, rich.console, sys\n"
+        "import asyncio, click, json, logging, pprint, rich, rich.console, sys\n"
+        "class Shouting(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        print(self.format(record))\n"
+        "    def write(self, text):\n"
+        "        sys.stdout.write(text)\n"
+        "    async def write_later(self):\n"
+        "        print('mine 1')\n"
+        "shouting = logging.getLogger('shouting')\n"
+        "shouting.handlers, shouting.propagate = [Shouting()], False\n"
         "own = logging.getLogger('own')\n"
         "own.addHandler(logging.StreamHandler())\n"
         "own.propagate = False\n"

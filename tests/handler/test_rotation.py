@@ -210,6 +210,9 @@ async def test_a_malformed_key_is_an_operators_mistake_and_keeps_the_known_one(
         {"": ""},
         {"X": "\0"},
         {"X": None},
+        {"X": {"a": [1, {}]}},
+        {"X": float("nan")},
+        {"X": "\ud800"},
     ],
 )
 async def test_a_malformed_member_elsewhere_holds_up_no_key(bot_module, clock, faulty, caplog):
@@ -220,6 +223,37 @@ async def test_a_malformed_member_elsewhere_holds_up_no_key(bot_module, clock, f
     assert await status(app, OLD) == 401
     assert f"the secret {secret.arn}: " in caplog.text
     assert "`make set-secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        f'"X": {"1" * 5000}',
+        '"X": {"a": 1, "a": 2}',
+        '"X": "1", "X": "2"',
+        '"X": "1", "X": "2", "X": "3"',
+        '"lower": 1, "lower": 2',
+        f'"X": {"[" * 500 + "]" * 500}',
+    ],
+)
+async def test_a_member_that_python_would_not_parse_holds_up_no_key(
+    bot_module, clock, faulty, caplog
+):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    secret.fresh_text = lambda: f'{{{faulty}, "POE_ACCESS_KEY": "{NEW}"}}'
+    clock.now += PAUSE
+    assert await status(app, NEW) == 200
+    assert await status(app, OLD) == 401
+    assert f"the secret {secret.arn}: " in caplog.text
+
+
+async def test_a_key_that_stands_twice_is_faulty_itself(bot_module, clock, caplog):
+    app, secret = await served(bot_module, {"POE_ACCESS_KEY": OLD})
+    secret.fresh_text = lambda: f'{{"POE_ACCESS_KEY": "{NEW}", "POE_ACCESS_KEY": "{"x" * 32}"}}'
+    clock.now += PAUSE
+    assert await status(app, OLD) == 200
+    assert await status(app, NEW) == 401
+    assert "the secret has POE_ACCESS_KEY more than once" in caplog.text
 
 
 @pytest.mark.parametrize("left", [{}, {"AWS_REGION": "x"}, {"OTHER_KEY": OLD}])

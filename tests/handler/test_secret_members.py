@@ -60,7 +60,14 @@ def test_a_secret_that_is_not_an_object_is_refused(text):
 
 def test_a_member_that_stands_twice_is_refused():
     message = refusal_of(f'{{"{KEY}": "{VALUE}", "{KEY}": "{"x" * 32}"}}')
-    assert "has a member twice" in message
+    assert message == (
+        f"the secret has {KEY} more than once: keep one in AWS's console, or start over"
+        " (`make set-key RESET=yes`)"
+    )
+
+
+def test_a_line_feed_that_a_person_put_into_a_text_is_taken():
+    assert parse_members(f'{{"{KEY}": "{VALUE}", "PEM": "a\nb"}}')["PEM"] == "a\nb"
 
 
 @pytest.mark.parametrize("text", ["{}", '{"OPENAI_API_KEY": "o"}'])
