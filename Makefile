@@ -146,10 +146,10 @@ UNLESS_SOUND = $(eval UNLESS_SOUND := $$(shell $$(IS_SOUND) || echo FORCE))$(UNL
 UNLESS_INSTALLED = $(or $(UNLESS_SOUND),$(shell cmp -s $(LIST) $@ || echo FORCE))
 
 # One setup at a time. The lock belongs to descriptor 9, so it ends with the shell, however that ends.
-LOCK = mkdir -p build && exec 9>build/venv.lock && \
+LOCK = { mkdir -p build && : >>build/venv.lock; } 2>/dev/null || { echo "error: $$PWD/build can't be\
+	written: make it writable, or use a checkout of your own" >&2; exit 1; }; exec 9>build/venv.lock && \
 	"$$python" -SEsc 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
-quietly = { $(1); } >>build/venv.log 2>&1 || { tail -n 30 build/venv.log >&2; echo "error: setting up\
-	.venv failed, see above (whole log: build/venv.log); fix that and run the same command again" >&2; exit 1; }
+quietly = { $(1); } >>build/venv.log 2>&1 || { sh infra/toolchain/setup-failed.sh; exit 1; }
 
 .SECONDEXPANSION:
 .venv/made: $$(UNLESS_SOUND)

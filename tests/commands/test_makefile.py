@@ -171,7 +171,7 @@ class Checkout:
         uv = (
             f'echo "uv $*" >>{notes}; '
             f"[ ! -e {tools}/breaks ] || {{ sleep 0.1; echo half >.venv/lib/library; }};"
-            f" [ ! -e {tools}/no-network ] || {{ echo no network; exit 2; }}"
+            f" [ ! -e {tools}/no-network ] || {{ cat {tools}/no-network; exit 2; }}"
         )
         python = executable(
             tools / "python",
@@ -191,6 +191,7 @@ esac""",
             shutil.copy(ROOT / name, folder)
         found = f'echo "$*" >>{tools}/sought; [ "$*" != "3.98 exact" ] && echo {python}'
         executable(folder / "infra/toolchain/find-python.sh", found)
+        shutil.copy(ROOT / "infra/toolchain/setup-failed.sh", folder / "infra/toolchain")
         (folder / "requirements-uv.txt").write_text("uv\n")
         (folder / "requirements.txt").write_text("pytest\n")
 
@@ -279,9 +280,9 @@ def test_a_failed_update_shows_the_installers_words_and_leads_to_a_new_venv(
     (checkout.folder / "requirements.txt").write_text("pytest\nruff\n")
     faults = [checkout.tools / "no-network", checkout.tools / "breaks"]
     for fault in faults:
-        fault.touch()
+        fault.write_text("no wheel\n")
     assert checkout.set_up() == (False, ["uv"])
-    assert "no network\nerror: setting up .venv failed" in checkout.said
+    assert "no wheel\nerror: setting up .venv failed, see above: fix that, and" in checkout.said
     for fault in faults:
         fault.unlink()
     assert checkout.set_up() == (True, ["venv", "uv"])
@@ -299,6 +300,33 @@ def test_an_update_that_fails_before_it_changes_anything_leaves_the_venv_as_it_w
     assert checkout.set_up() == (False, ["uv"])
     required.write_text("pytest\n")
     assert checkout.set_up() == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("Temporary failure in name resolution", "error: .venv can't be set up without a network:"),
+        ("[Errno 28] No space left on device", "error: the disk is full: make room, and run the"),
+    ],
+)
+def test_a_setup_without_network_or_room_gives_one_clear_line(
+    checkout: Checkout, words: str, line: str
+) -> None:
+    checkout.set_up()
+    (checkout.folder / "requirements.txt").write_text("pytest\nruff\n")
+    (checkout.tools / "no-network").write_text(f"many\nlines, {words}\n")
+    assert checkout.set_up() == (False, ["uv"])
+    assert "many" not in checkout.said
+    assert checkout.said.splitlines()[1].startswith(line)
+
+
+def test_a_checkout_that_cannot_be_written_gives_one_clear_line(checkout: Checkout) -> None:
+    (checkout.folder / "build").write_text("")
+    assert checkout.set_up() == (False, [])
+    assert checkout.said.splitlines()[0] == (
+        f"error: {checkout.folder}/build can't be written:"
+        " make it writable, or use a checkout of your own"
+    )
 
 
 def test_two_setups_at_once_make_one_venv(checkout: Checkout) -> None:
