@@ -12,6 +12,7 @@ from handler.secret import reader
 from tests.handler.test_dispatch import KEY, post, query
 
 LAMBDA_START = 10.0  # seconds, before Lambda begins a start again
+LAMBDA_RESTORE = 10.0  # seconds, hooks included, before Lambda gives an environment up
 POE_FIRST_BYTE = 5.0  # seconds, before Poe gives an answer up
 POE_ANSWER = 600.0  # seconds, for all of an answer
 
@@ -30,6 +31,11 @@ def test_every_attempt_at_the_secret_fits_into_a_start():
 
 def test_a_user_who_waits_for_a_fresh_secret_still_gets_a_first_byte():
     assert deadlines.READ_STEP < deadlines.FRESH_READ <= POE_FIRST_BYTE - 2
+
+
+def test_a_restore_has_time_for_two_attempts_at_the_secret_and_for_hooks():
+    attempts = sum(deadlines.READ_STEP + pause for pause in reader.PAUSES[:2])
+    assert attempts < deadlines.RESTORE_READ <= LAMBDA_RESTORE - 4
 
 
 def test_poes_limit_leaves_room_for_a_cold_start():

@@ -216,6 +216,12 @@ def test_snapstart_is_of_the_version_behind_the_alias(
     assert started.only("AWS::Lambda::Alias")["FunctionVersion"] == version
 
 
+def test_the_start_before_the_snapshot_may_read_the_secret(full: Synthesized) -> None:
+    """It takes place while the stack is created."""
+    function = full.resource(full.id_of("AWS::Lambda::Function"))
+    assert full.id_of("AWS::IAM::Policy") in function["DependsOn"]
+
+
 def test_without_the_choice_there_is_no_snapshot(plain: Synthesized) -> None:
     assert "SnapStart" not in plain.only("AWS::Lambda::Function")
 
