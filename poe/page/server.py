@@ -15,7 +15,7 @@ The browser has no key and meets no other host: what it needs of either is here.
     GET  /attachments/{identifier}/{name}   that file, for the bot
 
 An answer is lines of JSON, as `poe.page.chat` describes them; every 4xx and 5xx of these is
-{"error": …}, a sentence that says why.
+{"error": …}, a sentence with the reason.
 """
 
 import json

@@ -197,7 +197,7 @@ def test_all_chats_can_be_deleted(page):
     page.get_by_role("button", name="Delete all").click()
     expect(page.locator(".turn")).to_have_count(0)
     page.get_by_role("button", name="Chats").click()
-    expect(page.get_by_text("There are none yet.")).to_be_visible()
+    expect(page.get_by_text("No chats yet.")).to_be_visible()
 
 
 def test_another_run_goes_on_and_its_attachments_are_gone(context, bot, bot_url, tmp_path):
@@ -263,10 +263,10 @@ def test_the_page_says_at_once_why_a_change_does_not_start(page, bot, bot_url, c
     chat.state.broken(reason)
     expect(page.locator("#banner")).to_contain_text(reason, timeout=2000)
     expect(page.locator("#status-word")).to_have_text("broken")
-    bot.settings = fp.SettingsResponse(introduction_message="mended")
+    bot.settings = fp.SettingsResponse(introduction_message="fixed")
     chat.serve([ServedBot(bot_url, KEY)])
     expect(page.locator("#banner")).to_be_hidden(timeout=2000)
-    expect(page.locator(".introduction")).to_have_text("mended")
+    expect(page.locator(".introduction")).to_have_text("fixed")
 
 
 def test_an_exception_is_shown_and_its_traceback_folded_under_it(context, bot_url, tmp_path):

@@ -1,6 +1,6 @@
 /*
  * Whether the server is the one that this page came from. Once that has stopped, any user of the
- * machine may listen on its port; nobody else gets the page's cookie.
+ * machine may listen on its port; no other server gets the page's cookie.
  */
 
 let key = null; // until the page has asked once, it has just come from its server
