@@ -146,7 +146,7 @@ UNLESS_SOUND = $(eval UNLESS_SOUND := $$(shell $$(IS_SOUND) || echo FORCE))$(UNL
 UNLESS_INSTALLED = $(or $(UNLESS_SOUND),$(shell cmp -s $(LIST) $@ || echo FORCE))
 
 # One setup at a time. The lock belongs to descriptor 9, so it ends with the shell, however that ends.
-LOCK = { mkdir -p build && : >>build/venv.lock; } 2>/dev/null || { echo "error: $$PWD/build can't be\
+LOCK = { mkdir -p build && true >>build/venv.lock; } 2>/dev/null || { echo "error: $$PWD/build can't be\
 	written: make it writable, or use a checkout of your own" >&2; exit 1; }; exec 9>build/venv.lock && \
 	"$$python" -SEsc 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
 quietly = { $(1); } >>build/venv.log 2>&1 || { sh infra/toolchain/setup-failed.sh; exit 1; }

@@ -320,8 +320,12 @@ def test_a_setup_without_network_or_room_gives_one_clear_line(
     assert checkout.said.splitlines()[1].startswith(line)
 
 
-def test_a_checkout_that_cannot_be_written_gives_one_clear_line(checkout: Checkout) -> None:
-    (checkout.folder / "build").write_text("")
+@pytest.mark.parametrize("in_the_way", ["build", "build/venv.lock/x"])
+def test_a_checkout_that_cannot_be_written_gives_one_clear_line(
+    checkout: Checkout, in_the_way: str
+) -> None:
+    (checkout.folder / in_the_way).parent.mkdir(parents=True, exist_ok=True)
+    (checkout.folder / in_the_way).write_text("")
     assert checkout.set_up() == (False, [])
     assert checkout.said.splitlines()[0] == (
         f"error: {checkout.folder}/build can't be written:"
