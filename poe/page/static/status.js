@@ -10,7 +10,11 @@ const SHOWN = {
   asking: { word: "", label: "asking" },
   ready: { word: "", label: "the bot answers" },
   starting: { word: "starting", label: "the bot is starting" },
-  broken: { word: "broken", label: "the bot doesn’t start", title: "Your last change doesn’t start" },
+  broken: {
+    word: "broken",
+    label: "the last change doesn’t start",
+    title: "Your last change doesn’t start. Until it is fixed, the bot runs as it was before.",
+  },
   silent: { word: "no answer", label: "the bot doesn’t answer", title: "The bot doesn’t answer" },
   stopped: { word: "stopped", label: "the run has stopped", title: "`make run` has stopped" },
 };
