@@ -27,9 +27,9 @@ new: venv-uv  ## create a folder for a bot of your own: DIR=../my-bot
 	@exec $(PYTHON_IN_VENV) -m commands.new $(call option,dir,DIR) $(call option,caller,CALLER)
 
 .PHONY: run
-run: venv-run  ## run the bot on a local Lambda [BOT_FILE=examples/x.py PORT=9000 MEMORY=512 SNAPSTART=1]
+run: venv-run  ## run the bot on a local Lambda [BOT_FILE=examples/x.py PORT=9000 MEMORY=512 SNAPSTART=1 CONCURRENCY=8]
 	@exec $(PYTHON_IN_VENV) -m commands.run $(ITS_BOT) $(call option,port,PORT) $(call option,memory,MEMORY) \
-		$(if $(filter-out no 0 false,$(SNAPSTART)),--snapstart)
+		$(call option,concurrency,CONCURRENCY) $(if $(filter-out no 0 false,$(SNAPSTART)),--snapstart)
 
 .PHONY: chat
 chat: venv-run  ## talk to the bot as Poe would, or to a bot on Poe [URL=http://… BOT=GPT-3.5-Turbo RAW=1 ATTACH=file]

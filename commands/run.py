@@ -44,6 +44,7 @@ API_KEY = "POE_API_KEY"
 PORT = 9000
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
+MOST_CONCURRENCY = 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--snapstart", action="store_true", help="each start passes a snapshot, as with SnapStart"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=number("CONCURRENCY", 1, MOST_CONCURRENCY),
+        default=1,
+        help="messages at once in one process, as on Managed Instances (1)",
     )
     asyncio.run(_run(parser.parse_args(arguments)))
 
@@ -141,6 +148,7 @@ def _config(
         memory_mb=options.memory or DEFAULT_MEMORY,
         cpu_share=options.memory is not None,
         snapstart=options.snapstart,
+        concurrency=options.concurrency,
     )
 
 

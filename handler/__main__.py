@@ -4,11 +4,13 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import sys
+import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Coroutine, Mapping, MutableMapping
 from contextlib import AsyncExitStack, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from handler.log.errors import StartError
 from handler.log.setup import set_up
@@ -71,17 +73,33 @@ def _serve_with(
     try:
         # The runner's loop is the current one, and does not run yet: a bot may call asyncio.run at
         # import, or create tasks for the loop that serves it.
+        concurrency = _concurrency(environ)
         app = _import(environ, secret)
     except BaseException as error:  # a module's import can raise anything, CancelledError too
         return asyncio.run(_report(address, error))
     if runner.get_loop().is_closed():  # by a bot that ran something on it first
         runner = asyncio.Runner()
-    return runner.run(_serve(address, environ, app, began))
+    serving = _serve(address, environ, app, began, concurrency)
+    return _run(runner.get_loop(), serving, others=concurrency > 1)
+
+
+def _run(
+    loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, int], *, others: bool
+) -> int:
+    """Run `serving` to its end. Where `others` may be answered meanwhile, a bot's background task
+    that calls `sys.exit`, or stops the loop, ends itself alone."""
+    task = loop.create_task(serving)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except BaseException as error:
+            if task.done() or not others:
+                raise
+            logger.error("a task that the bot started tried to end the process", exc_info=error)
 
 
 def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "App":
     """The bot's app. The imports are here, so that a broken one is reported too."""
-    _refuse_concurrency(environ)
     snapshot_follows = _snapshot_follows(environ)
     with nullcontext() if snapshot_follows else deferred_models():
         from handler.app.answer import MODELS
@@ -101,9 +119,11 @@ def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "
     return app
 
 
-async def _serve(address: str, environ: MutableMapping[str, str], app: "App", began: float) -> int:
+async def _serve(
+    address: str, environ: MutableMapping[str, str], app: "App", began: float, concurrency: int
+) -> int:
     from handler.runtime.context import Context
-    from handler.runtime.deadlines import SLOW_START
+    from handler.runtime.deadlines import SHUTDOWN, SLOW_START
     from handler.runtime.lifespan import lifespan
     from handler.runtime.loop import Loop
     from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
@@ -135,9 +155,11 @@ async def _serve(address: str, environ: MutableMapping[str, str], app: "App", be
                 took,
             )
         try:
-            await Loop(api, app, context, state).run()
+            await Loop(api, app, context, state, concurrency).run()
         except RuntimeAPIError as error:
             logger.critical("%s", error)
+        # The app's shutdown, which comes now, may hang as anything of the bot's may.
+        threading.Timer(SHUTDOWN, os._exit, [1]).start()
         return 1
 
 
@@ -146,13 +168,14 @@ def _snapshot_follows(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
-def _refuse_concurrency(environ: MutableMapping[str, str]) -> None:
-    concurrency = environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1")
-    if concurrency != "1":
+def _concurrency(environ: MutableMapping[str, str]) -> int:
+    """How many invocations there may be at once. Raises `BadEnvironment`."""
+    text = environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1")
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
         raise BadEnvironment(
-            f"AWS_LAMBDA_MAX_CONCURRENCY is {concurrency!r}: this runtime serves one invocation "
-            "at a time, so deploy it as a function without multi-concurrency"
+            f"AWS_LAMBDA_MAX_CONCURRENCY is {text!r}: it has to be a whole number from 1 to 9999"
         )
+    return int(text)
 
 
 async def _report(address: str, error: BaseException) -> int:

@@ -117,7 +117,6 @@ class App:
         sent = guard.credential(scope["headers"])
         if self._secret is None:
             return guard.check_key(sent, bot.access_key or "")
-        failures = self._secret.failures
         await self._secret.freshen()
         try:
             guard.check_key(sent, bot.access_key or "")
@@ -126,7 +125,7 @@ class App:
                 raise
             guard.check_key(sent, bot.access_key or "")
         finally:
-            record_of(scope).secret_read_failures = self._secret.failures - failures
+            record_of(scope).secret_read_failures = self._secret.take_failures()
 
     @cached_property
     def _rest(self) -> FastAPI:

@@ -101,6 +101,8 @@ class Lifeline:
         self._ping = self._loop.create_task(self._send_ping())
 
     async def _send_ping(self) -> None:
+        if self.stopped:  # nothing more belongs to this answer
+            return
         data = ServerSentEvent(comment=f"ping - {datetime.now(UTC)}").encode()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._ping_timer = self._loop.call_later(PING_SECONDS, self._start_ping)

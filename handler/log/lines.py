@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any
 
 from handler.log import output
@@ -24,7 +23,8 @@ LEVELS = {
     "TRACE": logging.NOTSET,
 }
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+request_id = output.request_id
 
 
 def write(level: str, fields: Mapping[str, Any], *, now: float | None = None) -> None:

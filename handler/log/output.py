@@ -11,11 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from logging import LogRecord
 from types import FrameType
 from typing import Any, TextIO
 
 from handler.log.places import author_of, is_of_bot, place_of
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 PATIENCE = 1.0  # seconds for the lock: a thread that is stuck while it writes silences no other
 LAST_WORDS_PATIENCE = 0.05  # the same, for code that ends the process
@@ -58,8 +61,9 @@ class Output(io.BufferedIOBase):
         self._label = name
         self._stream = stream
         self._printed, self._taken, self._by_line = printed, taken, by_line
-        # Of one author: the place and thread, what it has written, and the error meanwhile.
-        self._author: tuple[str, int] | None = None
+        # Of one author: the place, thread and request, what it has written, the error meanwhile.
+        self._author: tuple[str, int, str] | None = None
+        self._context = copy_context()
         self._kept = bytearray()
         self._error: BaseException | None = None
 
@@ -93,9 +97,13 @@ class Output(io.BufferedIOBase):
     def settle(self) -> None:
         """Report what a library has written until now."""
         if self._author:
-            (place, _), text, error = self._author, self._kept.decode(errors="replace"), self._error
+            (place, _, _), text, error = (
+                self._author,
+                self._kept.decode(errors="replace"),
+                self._error,
+            )
             self._author, self._kept, self._error = None, bytearray(), None
-            self._printed(place, self._label, text, error)
+            self._context.run(self._printed, place, self._label, text, error)
 
     def writable(self) -> bool:
         return True
@@ -133,9 +141,10 @@ class Output(io.BufferedIOBase):
 
     def _keep(self, piece: bytes, place: str) -> None:
         """Put together what comes in pieces: a `print` writes each value, and its end, apart."""
-        author = (place, threading.get_ident())
+        author = (place, threading.get_ident(), request_id.get())
         if self._author != author:
             self.settle()
+            self._context = copy_context()
         self._author = author
         self._kept += piece
         self._error = sys.exception() or self._error

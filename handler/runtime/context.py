@@ -23,6 +23,7 @@ class Context:
     invoked_function_arn: str = ""
     deadline_ms: int = 0  # since the epoch
     tenant_id: str | None = None
+    trace_id: str | None = None  # X-Ray's
     identity: Any = None  # JSON, of Cognito's
     client_context: Any = None  # JSON, of the mobile SDK's
 
@@ -47,6 +48,7 @@ class Context:
         context.invoked_function_arn = invocation.function_arn
         context.deadline_ms = invocation.deadline_ms
         context.tenant_id = invocation.tenant_id
+        context.trace_id = invocation.trace_id
         context.identity = _json(invocation.cognito_identity)
         context.client_context = _json(invocation.client_context)
         return context

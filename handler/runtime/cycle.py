@@ -7,6 +7,7 @@ cycle of receive and send is our own. Source: the ASGI specification, HTTP & Web
 import asyncio
 import enum
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ class Stream(Protocol):
     async def drain(self) -> None: ...
     def end(self) -> None: ...
     def fail(self, failure: Failure) -> None: ...
-    def fail_now(self, failure: Failure) -> None: ...
+    def fail_now(self, failure: Failure) -> socket.socket: ...
     async def accepted(self) -> bool: ...
 
 
@@ -89,10 +90,13 @@ class Cycle:
         self.status = 0
         self._open_stream = open_stream
         self._completed = asyncio.Event()
+        self.left_behind: asyncio.Task[BaseException | None] | None = None
+        """The app, where it swallows its cancellation."""
 
     async def run(self, app: ASGIApp) -> Failure | None:
         """Run the app to its end, or until the deadline is near. Gives what went wrong, if
-        anything did. Raises `BadEvent` if the app ended at the body's, without a response.
+        anything did. Raises `BadEvent` if the app ended at the body's, without a response. An app
+        that doesn't let go is left behind.
 
         In a task of its own, as any ASGI server does: a context variable that a bot sets, or a
         cancellation that comes when its answer is over, must not reach the next one's user.
@@ -103,9 +107,12 @@ class Cycle:
             done, _ = await asyncio.wait([task], timeout=deadlines.request_seconds(remaining))
             if not done:
                 task.cancel()
-                await asyncio.wait([task])
+                await asyncio.wait([task], timeout=deadlines.CLEAN_UP)
         finally:
             task.cancel()
+        if not task.done():
+            self.left_behind = task
+            return DEADLINE
         error = task.result()
         if isinstance(error, BadEvent) and self.state is State.REQUEST:
             raise error
@@ -149,6 +156,13 @@ class Cycle:
         else:
             raise UnexpectedMessage(f"{kind} is not allowed while {state.name}")
 
+    def close(self) -> State:
+        """Take no further messages: an app that was left behind may still send some. Gives how
+        far the response came."""
+        state = self.state
+        self._complete()
+        return state
+
     def _complete(self) -> None:
         self.state = State.COMPLETE
         self._completed.set()
@@ -156,8 +170,10 @@ class Cycle:
     async def _start(self, message: Message) -> None:
         status = message["status"]
         prelude = self._prelude(status, [*message.get("headers", [])])
-        self.stream = stream = await self._open_stream()
-        self.state, self.status = State.RESPONSE, status
+        stream = await self._open_stream()
+        if self.state is not State.REQUEST:
+            raise UnexpectedMessage("the response has ended while it began")
+        self.stream, self.state, self.status = stream, State.RESPONSE, status
         # Each in a write, and so in a frame, of its own: some fronts wait for the next one when
         # the NULs and the first bytes of the body come together.
         stream.write(prelude)

@@ -20,10 +20,14 @@ is tried:
                 report, settings, a route of the user's own, or a query whose bot does not let go.
                 Before a response, the invocation is reported as an error; a response that has
                 begun is cut, with trailers that report it.
-    D - 0.4 s   The event loop is stuck, or the cancellation was swallowed: the watchdog, a thread,
-                reports the same and ends the process (WATCHDOG_MARGIN). That took up to 120 ms.
-                Each of its steps on the network has LAST_WRITE.
-    D           Lambda kills the process.
+    D - 0.6 s   The request was slow to clean up, or swallowed its cancellation: the same is
+                reported without it (CLEAN_UP), and it is left behind. A process that has left
+                several behind is replaced.
+    D - 0.4 s   The event loop is stuck: the watchdog, a thread, reports the same for every
+                invocation and ends the process (WATCHDOG_MARGIN). That took up to 120 ms. All of
+                its steps on the network together have LAST_WRITE twice: to write, and to wait.
+    D           Lambda kills the process; one that serves several at once lives on.
+    D + 2.0 s   An answer that is whole, but that Lambda has not taken, is given up (DELIVERY).
 
 Before an answer begins, the secret may have to be read again: because it is old, or because the
 request's key did not match. A user waits meanwhile, so it gets FRESH_READ, which leaves 2 of Poe's
@@ -51,6 +55,8 @@ WATCHDOG_MARGIN = 0.4
 # Counted from where each begins, in seconds.
 POE_LIMIT = 600 - 12  # its clock runs earlier: by the network, and by a cold start of up to 10 s
 CLEAN_UP = 0.1
+SHUTDOWN = 1.0  # the app's own, before a process is replaced
+DELIVERY = 2.0
 LAST_WRITE = 0.2
 START_READ = 8.5
 RESTORE_READ = 6.0

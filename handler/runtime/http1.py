@@ -12,8 +12,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from handler.runtime.deadlines import LAST_WRITE
-
 LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
 
 STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
@@ -108,17 +106,16 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         self._transport.close()
 
-    def write_now(self, data: bytes) -> None:
-        """Write from another thread, while the event loop is stuck; wait for the answer a moment.
-
-        Raises `OSError` where a frame is only half out: nothing can follow it then.
+    def write_now(self, data: bytes) -> socket.socket:
+        """Write from another thread, while the event loop is stuck. Gives where the answer will
+        come. Raises `OSError` where a frame is only half out: nothing can follow it then.
         """
         if self._transport.get_write_buffer_size():
             raise BlockingIOError("a frame is only half out")
-        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
-            own.settimeout(LAST_WRITE)
-            own.sendall(data)
-            own.recv(1)
+        own = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        own.setblocking(False)  # as it is: the other side lags, and others have to be told as well
+        own.sendall(data)
+        return own
 
     async def _body(self, status: int, headers: Mapping[str, str]) -> bytes:
         if status in BODYLESS_STATUS:

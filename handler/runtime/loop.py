@@ -1,12 +1,18 @@
-"""The loop of a custom runtime: get the next invocation, serve it, report it.
+"""The loop of a custom runtime: get the next invocation, serve it, report it; several at once where
+Lambda wants that.
 
-Source: AWS, "Building a custom runtime for AWS Lambda".
+Source: AWS, "Building a custom runtime for AWS Lambda". For several at once
+(`AWS_LAMBDA_MAX_CONCURRENCY`): AWS's runtime interface emulator, lambda-managed-instances.
 """
 
+import asyncio
 import logging
 import os
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
+from functools import partial
+from socket import socket
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
@@ -14,10 +20,10 @@ from starlette.types import ASGIApp
 from handler.log import lines, output
 from handler.log.metrics import Outcome, Report, Reporter
 from handler.log.record import NAME, Record
-from handler.runtime import wire
+from handler.runtime import last_words, wire
 from handler.runtime.context import Context, set_trace_id
 from handler.runtime.cycle import DEADLINE, Cycle, State
-from handler.runtime.deadlines import WATCHDOG_MARGIN
+from handler.runtime.deadlines import DELIVERY, WATCHDOG_MARGIN
 from handler.runtime.report import outcome_of, report_of, report_of_refused_event
 from handler.runtime.runtime_api import RuntimeAPI
 from handler.runtime.watchdog import Watchdog
@@ -25,86 +31,142 @@ from handler.runtime.wire import BadEvent, Failure, Invocation, NotAFunctionURLE
 
 logger = logging.getLogger(__name__)
 
+MOST_LEFT_BEHIND = 8  # apps that don't let go, before the process is replaced
+
 
 class Exchange(NamedTuple):
     """An invocation that is served: its request, its response, and what is known of both."""
 
+    api: RuntimeAPI
     invocation: Invocation
     cycle: Cycle
     record: Record
 
 
 class Loop:
-    """Serves `app` for as long as `api` has invocations, all of them on one event loop:
-    sse-starlette leaves tasks behind that are bound to theirs.
+    """Serves `app` for as long as `api` has invocations, up to `concurrency` at once, all of them
+    on one event loop: sse-starlette leaves tasks behind that are bound to theirs.
 
     `context` holds what is the same for every invocation, `state` is the lifespan's.
+
+    Each of the `concurrency` slots is a task with a client of the Runtime API of its own. So what
+    one invocation does to its task, its connection and its context variables reaches no other.
     """
 
     def __init__(
-        self, api: RuntimeAPI, app: ASGIApp, context: Context, state: dict[str, Any]
+        self,
+        api: RuntimeAPI,
+        app: ASGIApp,
+        context: Context,
+        state: dict[str, Any],
+        concurrency: int = 1,
     ) -> None:
-        self._api, self._app, self._context, self._state = api, app, context, state
+        self._apis = [api, *(api.another() for _ in range(concurrency - 1))]
+        self._app, self._context, self._state = app, context, state
         self._reporter = Reporter(context.function_name)
         self._watchdog = Watchdog(self._end_process)
-        self._current: Exchange | None = None
+        self._running: dict[str, Exchange] = {}  # by request id
+        self._asking: set[asyncio.Task[None] | None] = set()  # slots that wait for an invocation
+        self._left_behind: set[asyncio.Task[Any]] = set()
+        self._ending = False
         self._cold_start = True
 
     async def run(self) -> None:
-        """Never returns. Raises `RuntimeAPIError` when the Runtime API has no more invocations."""
+        """Returns when the process has to be replaced, and nothing is served any more. Raises
+        `RuntimeAPIError` where that is because the Runtime API has no more invocations."""
         self._watchdog.start()
-        while True:
-            invocation = await self._api.next()
-            set_trace_id(invocation.trace_id)
-            lines.request_id.set(invocation.request_id)
-            self._reporter.write(await self._serve(invocation))
-            self._cold_start = False
-
-    async def _serve(self, invocation: Invocation) -> Report:
+        slots = [asyncio.create_task(self._slot(api)) for api in self._apis]
         try:
-            exchange = self._begin(invocation)
-            self._current = exchange
-            self._watchdog.arm(invocation.deadline_ms / 1000 - WATCHDOG_MARGIN)
+            await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)
+            self._ending = True
+            for task in self._asking:
+                if task:
+                    task.cancel()
+            await asyncio.wait(slots)
+        finally:
+            for slot in slots:
+                slot.cancel()
+            await asyncio.wait(slots)
+        for slot in slots:
+            if not slot.cancelled():
+                slot.result()
+
+    async def _slot(self, api: RuntimeAPI) -> None:
+        task = asyncio.current_task()
+        while not self._ending:
+            self._asking.add(task)
+            try:
+                invocation = await api.next()
+            finally:
+                self._asking.discard(task)
+            if len(self._apis) == 1:  # it is the process's
+                set_trace_id(invocation.trace_id)
+            lines.request_id.set(invocation.request_id)
+            self._reporter.write(await self._serve(api, invocation))
+
+    async def _serve(self, api: RuntimeAPI, invocation: Invocation) -> Report:
+        cold_start, self._cold_start = self._cold_start, False
+        name, deadline = invocation.request_id, invocation.deadline_ms / 1000
+        try:
+            exchange = self._begin(api, invocation, cold_start)
+            self._running[name] = exchange
+            self._watchdog.arm(name, deadline - WATCHDOG_MARGIN)
             failure = await exchange.cycle.run(self._app)
         except BadEvent as error:
-            self._watchdog.disarm()
-            await _delivered(self._refuse(invocation, error))
-            return report_of_refused_event(self._cold_start)
-        if failure:
-            self._watchdog.disarm()  # the loop itself reports to Lambda
-        delivered = await _delivered(self._finish(exchange, failure))
-        self._watchdog.disarm()
+            self._ended(name)
+            await _delivered(self._refuse(api, invocation, error), deadline)
+            return report_of_refused_event(cold_start)
+        if failure or len(self._apis) > 1:
+            # The loop itself tells Lambda; and nobody else's answer ends because of a connection.
+            self._watchdog.disarm(name)
+        if exchange.cycle.left_behind:
+            self._leave_behind(exchange.cycle.left_behind)
+        delivered = await _delivered(self._finish(exchange, failure), deadline)
+        self._ended(name)
         outcome = outcome_of(exchange.record, failure, delivered, exchange.cycle.status)
         return report_of(exchange.record, exchange.cycle, outcome)
 
-    def _begin(self, invocation: Invocation) -> Exchange:
+    def _begin(self, api: RuntimeAPI, invocation: Invocation, cold_start: bool) -> Exchange:
         """Raises `BadEvent`."""
-        record = Record(self._cold_start)
+        record = Record(cold_start)
         cycle = Cycle(
             wire.parse_event(invocation.event),
             self._context.of(invocation),
             {**self._state, NAME: record},
-            lambda: self._api.stream(invocation),
+            lambda: api.stream(invocation),
         )
-        return Exchange(invocation, cycle, record)
+        return Exchange(api, invocation, cycle, record)
+
+    def _ended(self, name: str) -> None:
+        self._watchdog.disarm(name)
+        self._running.pop(name, None)
+
+    def _leave_behind(self, app: asyncio.Task[Any]) -> None:
+        """Serve on without it, unless there are too many of its kind."""
+        logger.error("the bot does not stop when it is cancelled: its task is left behind")
+        self._left_behind.add(app)
+        app.add_done_callback(self._left_behind.discard)
+        if not self._ending and len(self._left_behind) >= min(MOST_LEFT_BEHIND, len(self._apis)):
+            logger.critical("too much is left behind: this process ends, another one takes over")
+            self._ending = True
 
     async def _finish(self, exchange: Exchange, failure: Failure | None) -> bool:
         """End the response: as a whole, as a cut one, or as a failure before its first byte."""
-        stream = exchange.cycle.stream
+        came_to, stream = exchange.cycle.close(), exchange.cycle.stream
         if failure and stream is None:
-            return await self._api.fail(exchange.invocation, failure)
+            return await exchange.api.fail(exchange.invocation, failure)
         assert stream, "an app without a response has failed"
-        if failure and exchange.cycle.state is State.RESPONSE:
+        if failure and came_to is State.RESPONSE:
             with suppress(ConnectionError):  # refused meanwhile? The answer is there all the same
                 stream.fail(failure)
         return await stream.accepted()
 
-    async def _refuse(self, invocation: Invocation, error: BadEvent) -> bool:
+    async def _refuse(self, api: RuntimeAPI, invocation: Invocation, error: BadEvent) -> bool:
         if isinstance(error, NotAFunctionURLEvent):
             logger.warning("%s: answered without the bot", error)
-            return await self._api.respond(invocation, _proxy_response(error))
+            return await api.respond(invocation, _proxy_response(error))
         logger.warning("%s: refused", error)
-        stream = await self._api.stream(invocation)
+        stream = await api.stream(invocation)
         stream.write(wire.encode_prelude(400, {"content-type": "application/json"}, None))
         stream.write(wire.PRELUDE_END)
         stream.write(wire.encode_reason(error))
@@ -114,31 +176,41 @@ class Loop:
     def _end_process(self) -> None:
         """In the watchdog's thread: nothing else will end this invocation before its deadline."""
         try:
-            assert self._current, "armed without an invocation"
-            self._give_up(self._current)
+            self._give_up([*self._running.values()])
         finally:
             os._exit(1)  # no clean-up could get past a bot that blocks
 
-    def _give_up(self, exchange: Exchange) -> None:
-        invocation, cycle, record = exchange
-        lines.request_id.set(invocation.request_id)
+    def _give_up(self, exchanges: list[Exchange]) -> None:
+        for exchange in exchanges[:1]:
+            lines.request_id.set(exchange.invocation.request_id)
         output.hurry()
         logger.critical("the bot cannot be stopped: this process ends, another one takes over")
-        try:
-            if cycle.stream is None:
-                self._api.fail_now(invocation, DEADLINE)
-            elif cycle.state is State.RESPONSE:
-                cycle.stream.fail_now(DEADLINE)
-        except Exception as error:  # the loop's thread may stand anywhere, in the middle of a frame
-            logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
-        self._reporter.write(report_of(record, cycle, Outcome.DEADLINE))
+        for error in last_words.say(_last_words(exchanges)):
+            logger.error("Lambda could not be told: %s", type(error).__name__)
+        for exchange in exchanges:
+            lines.request_id.set(exchange.invocation.request_id)
+            self._reporter.write(report_of(exchange.record, exchange.cycle, Outcome.DEADLINE))
 
 
-async def _delivered(response: Awaitable[bool]) -> bool:
-    """Whether the Runtime API took the whole response."""
+def _last_words(exchanges: list[Exchange]) -> Iterator[last_words.Word]:
+    for api, invocation, cycle, _ in exchanges:
+        if cycle.stream is None:
+            yield partial(api.fail_now, invocation, DEADLINE)
+        elif cycle.state is State.RESPONSE:
+            yield partial(_fail_midway, cycle)
+
+
+def _fail_midway(cycle: Cycle, _: float) -> socket:
+    assert cycle.stream, "in its midst"
+    return cycle.stream.fail_now(DEADLINE)
+
+
+async def _delivered(response: Awaitable[bool], deadline: float) -> bool:
+    """Whether the Runtime API took the whole response, at the latest a moment after `deadline`."""
     try:
-        return await response
-    except OSError as error:
+        async with asyncio.timeout(max(0, deadline - time.time()) + DELIVERY):
+            return await response
+    except OSError as error:  # TimeoutError too
         logger.error("the answer could not be delivered: %s", type(error).__name__)
         return False
 

@@ -12,7 +12,6 @@ import socket
 
 from handler.log.errors import StartError
 from handler.runtime import wire
-from handler.runtime.deadlines import LAST_WRITE
 from handler.runtime.http1 import Connection, Reply, encode_request
 from handler.runtime.wire import Failure, Headers, Invocation
 
@@ -63,9 +62,10 @@ class ResponseStream:
         """End a body that cannot be completed: the trailers mark the invocation as failed."""
         self._connection.write(self._with_head(wire.encode_last_chunk(failure.trailers)))
 
-    def fail_now(self, failure: Failure) -> None:
-        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
-        self._connection.write_now(self._with_head(wire.encode_last_chunk(failure.trailers)))
+    def fail_now(self, failure: Failure) -> socket.socket:
+        """`fail` from another thread, while the event loop is stuck. Gives where the answer will
+        come. Raises `OSError`."""
+        return self._connection.write_now(self._with_head(wire.encode_last_chunk(failure.trailers)))
 
     def _with_head(self, frame: bytes) -> bytes:
         head, self._head = self._head, b""
@@ -84,13 +84,17 @@ class RuntimeAPI:
 
     def __init__(self, address: str) -> None:
         authority, _, prefix = address.partition("/")
-        self._authority = authority
+        self._address, self._authority = address, authority
         self._host, _, port = authority.rpartition(":")
         if not self._host or not port.isdecimal():
             self._host, port = authority, "80"
         self._port = int(port)
         self._base = f"{'/' + prefix.strip('/') if prefix else ''}/{wire.API_VERSION}/runtime"
         self._idle: Connection | None = None  # nothing is under way on it
+
+    def another(self) -> "RuntimeAPI":
+        """A client of the same Runtime API, for another invocation at the same time."""
+        return RuntimeAPI(self._address)
 
     async def next(self) -> Invocation:
         """Block until there is an invocation. Raises `RuntimeAPIError` if it keeps failing."""
@@ -147,11 +151,12 @@ class RuntimeAPI:
         """Report an invocation that failed before anything of its answer was sent."""
         return await self._post(*_error(invocation, failure))
 
-    def fail_now(self, invocation: Invocation, failure: Failure) -> None:
-        """`fail` from another thread, while the event loop is stuck. Raises `OSError`."""
-        with socket.create_connection((self._host, self._port), LAST_WRITE) as own:
-            own.sendall(self._document_request(*_error(invocation, failure)))
-            own.recv(1)
+    def fail_now(self, invocation: Invocation, failure: Failure, seconds: float) -> socket.socket:
+        """`fail` from another thread, while the event loop is stuck, within so long. Gives where
+        the answer will come. Raises `OSError`."""
+        own = socket.create_connection((self._host, self._port), seconds)
+        own.sendall(self._document_request(*_error(invocation, failure)))
+        return own
 
     async def fail_init(self, failure: Failure) -> None:
         """Report a start that failed; the process ends after it."""

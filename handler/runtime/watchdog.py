@@ -1,5 +1,6 @@
-"""Ends what cannot be cancelled: a bot that blocks the event loop, or swallows its cancellation."""
+"""Ends what cannot be cancelled: a bot that blocks the event loop."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,36 +9,37 @@ LONGEST_WAIT = 3600  # seconds: threading's own limit is far, but not infinitely
 
 
 class Watchdog(threading.Thread):
-    """Calls `end_process`, in this thread, once the time that it was armed with has come.
+    """Calls `end_process`, in this thread, once the first of the times that it was armed with has
+    come.
 
-    Times are by the wall clock, in seconds since the epoch. A `disarm` that comes too late waits
-    for the process's end.
+    Times are by the wall clock, in seconds since the epoch, one for each `name`. A `disarm` that
+    comes too late waits for the process's end.
     """
 
     def __init__(self, end_process: Callable[[], None]) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._end_process = end_process
-        self._due = float("inf")
+        self._dues: dict[str, float] = {}
         # By the clock that the thread sleeps by, which may stand still while the environment is
         # frozen and the wall clock goes on.
         self._wakes_at = float("inf")
         self._changed = threading.Condition()
 
-    def arm(self, due: float) -> None:
+    def arm(self, name: str, due: float) -> None:
         with self._changed:
-            self._due = due
+            self._dues[name] = due
             # Deadlines move on from one invocation to the next: the thread, woken by an old one,
             # finds the new one by itself. Only an earlier one has to wake it.
             if time.monotonic() + due - time.time() < self._wakes_at:
                 self._changed.notify()
 
-    def disarm(self) -> None:
+    def disarm(self, name: str) -> None:
         with self._changed:
-            self._due = float("inf")
+            self._dues.pop(name, None)
 
     def run(self) -> None:
         with self._changed:
-            while (left := self._due - time.time()) > 0:
+            while (left := min(self._dues.values(), default=math.inf) - time.time()) > 0:
                 left = min(left, LONGEST_WAIT)
                 self._wakes_at = time.monotonic() + left
                 self._changed.wait(left)

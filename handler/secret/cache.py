@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from handler.log.errors import StartError
 from handler.runtime.deadlines import RESTORE_READ
+from handler.secret.in_thread import in_thread
 from handler.secret.members import Members
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,8 @@ class CachedSecret:
     ) -> None:
         self._read, self._follow, self._clock = read, follow, clock
         self._read_at = self._tried_at = clock()
-        self._lock = asyncio.Lock()
-        self._reads = 0  # that succeeded
-        self.failures = 0  # reads so far that failed, or found a fault
+        self._reading: asyncio.Task[bool] | None = None  # one for everybody who waits for it
+        self._failures = 0
 
     async def freshen(self) -> None:
         """Read the secret if it is older than `MAX_AGE`."""
@@ -48,31 +48,41 @@ class CachedSecret:
         """Read the secret, unless another request did within `PAUSE`. False when there is nothing
         new to compare with; a read that fails leaves what was known, and so does a faulty member
         its own value alone."""
-        known = self._reads
-        async with self._lock:
-            if self._reads > known:
-                return True  # by another request, while this one waited
+        if self._reading is None:
             if self._since(self._tried_at) < PAUSE:
                 return False
-            return await self._try()
+            self._reading = asyncio.create_task(self._try())
+        # Whoever began it may be cancelled: the others still wait for it.
+        return await asyncio.shield(self._reading)
+
+    def take_failures(self) -> int:
+        """How many reads failed, or found a fault, since this was asked last: so each is counted
+        once, for one of the requests that waited."""
+        failures, self._failures = self._failures, 0
+        return failures
 
     async def restore(self) -> None:
         """Read the secret in an environment that was just restored from a snapshot, whatever was
         read before. Raises what `read` and `follow` do, and `StartError` for what is faulty: a key
         of the snapshot's may have been revoked."""
-        faults = self._follow(await asyncio.to_thread(self._read, RESTORE_READ))
+        faults = self._follow(await in_thread(lambda: self._read(RESTORE_READ)))
         if faults:
             raise StartError("; ".join(faults))
         self._read_at = self._tried_at = self._clock()
-        self._reads += 1
 
     async def _try(self) -> bool:
+        try:
+            return await self._read_and_follow()
+        finally:
+            self._reading = None
+
+    async def _read_and_follow(self) -> bool:
         self._tried_at = self._clock()
         try:
-            members = await asyncio.to_thread(self._read)
+            members = await in_thread(self._read)
             faults = self._follow(members)
         except Exception as error:
-            self.failures += 1
+            self._failures += 1
             reason = str(error) if isinstance(error, StartError) else type(error).__name__
             logger.error(
                 "the known key stays valid, since the secret could not be read again: %s", reason
@@ -80,9 +90,8 @@ class CachedSecret:
             return False
         for fault in faults:
             logger.error("what is faulty keeps the value that it had: %s", fault)
-        self.failures += bool(faults)
+        self._failures += bool(faults)
         self._read_at = self._clock()
-        self._reads += 1
         return True
 
     def _since(self, then: float) -> float:

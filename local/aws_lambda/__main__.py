@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=_number("--port", 0, 65_535), default=8080, help="0 takes a free one")
     add("--memory", type=_number("--memory", 128, 10_240), default=1024, metavar="MB")
     add("--timeout", type=_number("--timeout", 1, 900), default=615, metavar="S")
+    add("--concurrency", type=_number("--concurrency", 1, 1000), default=1, help="requests at once")
     add("--buffered", action="store_true", help="InvokeMode BUFFERED instead of RESPONSE_STREAM")
     add("--snapstart", action="store_true", help="play SnapStart: each start passes a snapshot")
     add("--cpu-share", action="store_true", help="limit the CPU as Lambda does for this memory")
@@ -71,6 +72,7 @@ def _config(options: argparse.Namespace) -> FunctionConfig:
         wrapper="bootstrap" if (package / "bootstrap").exists() else None,
         environment=dict(variable.split("=", 1) for variable in options.env),
         memory_mb=options.memory,
+        concurrency=options.concurrency,
         timeout_s=options.timeout,
         invoke_mode="BUFFERED" if options.buffered else "RESPONSE_STREAM",
         cpu_share=options.cpu_share,

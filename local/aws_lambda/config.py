@@ -51,6 +51,8 @@ class FunctionConfig:
     invoke_mode: Literal["RESPONSE_STREAM", "BUFFERED"] = "RESPONSE_STREAM"
     max_environments: int = 10
     """One more request at the same time gets 429."""
+    concurrency: int = 1
+    """Requests at once in one environment, as on Managed Instances: AWS_LAMBDA_MAX_CONCURRENCY."""
     idle_s: float = 300
     """An environment without a request for this long is ended."""
     init_timeout_s: float = 10
@@ -125,6 +127,8 @@ def lambda_environment(
     if config.snapstart:
         variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
         del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
+    if config.concurrency > 1:
+        variables["AWS_LAMBDA_MAX_CONCURRENCY"] = str(config.concurrency)
     if tmp is not None:
         variables["TMPDIR"] = str(tmp)
     if config.wrapper_path is not None:

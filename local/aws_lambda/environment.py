@@ -39,6 +39,9 @@ _EXIT_GRACE_S = 1.0
 _RESTORE_S = 10  # Lambda's limit, hooks included
 _STANDSTILL_S = 0.2  # where Lambda would take a snapshot
 
+# How long it may take from its first `next` to as many as it has slots, in seconds.
+_SLOTS_S = 0.5
+
 
 class Environment:
     """Starts a function's process, hands it one invocation at a time, and ends it."""
@@ -47,18 +50,24 @@ class Environment:
         self, config: FunctionConfig, isolation: Isolation, reaper: Reaper, on_line: LineSink
     ) -> None:
         self.config = config
-        self.invocation: Invocation | None = None
+        self.running: list[Invocation] = []
+        self.reserved = 0  # invocations that are about to be handed over
         self.pid: int | None = None
         self._isolation = isolation
         self._reaper = reaper
         self._on_line = on_line
-        self._api = RuntimeApi(private=config.wrapper is not None, snapstart=config.snapstart)
+        self._api = RuntimeApi(
+            private=config.wrapper is not None,
+            snapstart=config.snapstart,
+            concurrency=config.concurrency,
+        )
         self._output = OutputPipe(on_line)
         self._exit: asyncio.Task[int] | None = None
         self._memory: MemoryWatch | None = None
         self._watch: asyncio.Task[None] | None = None
         self._killed = False
         self._start_ms: float | None = None  # of the init or, under SnapStart, of the restore
+        self._stop: asyncio.Task[None] | None = None
 
     @property
     def alive(self) -> bool:
@@ -66,8 +75,13 @@ class Environment:
 
     @property
     def answered(self) -> bool:
-        """Whether the running invocation has its answer, so that `next` is to be expected."""
-        return self.invocation is not None and self.invocation.answered.is_set()
+        """Whether a running invocation has its answer, so that `next` is to be expected."""
+        return any(invocation.answered.is_set() for invocation in self.running)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another invocation could be handed over right now."""
+        return self.alive and self._api.free > self.reserved
 
     async def start(self, time_limit_s: float) -> None:
         """Run the init, to the first `next`. Raises InitError, and leaves nothing running."""
@@ -100,7 +114,8 @@ class Environment:
 
         If the environment did not survive (see `alive`), it has been stopped.
         """
-        self.invocation = invocation
+        self.reserved = max(0, self.reserved - 1)
+        self.running.append(invocation)
         self._on_line(start_line(invocation.id, VERSION))
         started = time.monotonic()
         invocation.deadline_ms = int((time.time() + self.config.timeout_s) * 1000)
@@ -109,11 +124,16 @@ class Environment:
         await self._wait_or_exit(over, self.config.timeout_s)
         duration_ms = (time.monotonic() - started) * 1000
         outcome = await self._conclude(invocation, over.done())
-        self.invocation = None
+        self.running.remove(invocation)
         return self._report(invocation, outcome, duration_ms)
 
     async def stop(self) -> None:
         """Kill the processes and release what the environment holds."""
+        if self._stop is None:  # else another invocation of its own has begun to
+            self._stop = asyncio.create_task(self._release_everything())
+        await asyncio.shield(self._stop)
+
+    async def _release_everything(self) -> None:
         self.kill()
         if self._watch is not None:
             self._watch.cancel()
@@ -180,11 +200,18 @@ class Environment:
             if ready.exception() is not None:
                 await asyncio.wait({exited}, timeout=_EXIT_GRACE_S)
             ready.result()
+            await self._all_slots()
         elif exited.done():
             raise InitError(*self._exit_error(exited.result()))
         else:
             message = f"the {phase} took longer than {time_limit_s:g} seconds"
             raise InitTimeout("Sandbox.Timeout", message)
+
+    async def _all_slots(self) -> None:
+        """The init is over at the first `next`; the others follow within a moment."""
+        until = time.monotonic() + _SLOTS_S
+        while self._api.free < self.config.concurrency and time.monotonic() < until:
+            await asyncio.sleep(0.005)
 
     async def _conclude(self, invocation: Invocation, survived: bool) -> Outcome:
         """What it came to; ends an environment that did not come back for more."""
@@ -200,7 +227,10 @@ class Environment:
             outcome = Outcome.OUT_OF_MEMORY if self._watched().exceeded else Outcome.EXIT
             error_type, message = self._exit_error(exited.result())
             error = error_type, f"RequestId: {invocation.id} Error: {message}"
-        await self.stop()
+        if exited.done() or self.config.concurrency == 1:
+            await self.stop()
+        else:
+            self._api.time_out(invocation)  # the process goes on: it has others
         self._on_line(error[1])
         if outcome is not Outcome.TIMEOUT:
             self._on_line(error[0])
@@ -225,7 +255,7 @@ class Environment:
         self._start_ms = None
         self._on_line(end_line(invocation.id))
         self._on_line(report_line(record, self.config.memory_mb))
-        if self.alive:
+        if self.alive and not self.running:
             self._freeze()
         return record
 
@@ -247,13 +277,17 @@ class Environment:
 
     def _freeze(self) -> None:
         self._watched().active.clear()
-        if self.config.freeze:
+        if self._freezes:
             self._signal(signal.SIGSTOP)
 
     def _thaw(self) -> None:
         self._watched().active.set()
-        if self.config.freeze:
+        if self._freezes:
             self._signal(signal.SIGCONT)
+
+    @property
+    def _freezes(self) -> bool:
+        return self.config.freeze and self.config.concurrency == 1  # an instance never stands still
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:

@@ -26,6 +26,7 @@ class Environments:
         self._isolations = Isolations(directory, on_line)
         self._all: list[Environment] = []
         self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
+        self._busy: list[Environment] = []  # with room, perhaps
         self._ends: set[asyncio.Task[None]] = set()
 
     @property
@@ -35,7 +36,7 @@ class Environments:
 
     @property
     def some_are_idle(self) -> bool:
-        return bool(self._idle)
+        return bool(self._idle) or any(each.has_room for each in self._busy)
 
     @property
     def full(self) -> bool:
@@ -58,6 +59,8 @@ class Environments:
         except BaseException:
             await self._stop(environment)
             raise
+        if environment.config.concurrency > 1:
+            self._busy.append(environment)
 
     async def start_for_request(self, environment: Environment) -> Environment:
         """As on AWS, an init that was too slow starts again within the function's own time.
@@ -72,17 +75,30 @@ class Environments:
         return environment
 
     async def warm(self) -> Environment | None:
-        """The idle one that was used last; None without any."""
+        """One that has room, or the idle one that was used last; None without any."""
+        for environment in self._busy:
+            if environment.config is self.config and environment.has_room:
+                environment.reserved += 1
+                return environment
         while self._idle:
             environment, timer = self._idle.popitem()
             timer.cancel()
             if environment.alive:
+                environment.reserved += 1
+                if environment.config.concurrency > 1:
+                    self._busy.append(environment)
                 return environment
             await self._stop(environment)
         return None
 
     def release(self, environment: Environment) -> None:
         """Keep it warm for the next request; end one that nothing will come to."""
+        if environment.running:
+            return  # others use it
+        if environment in self._busy:
+            self._busy.remove(environment)
+        if environment not in self._all:
+            return  # another one's end was its end
         if not environment.alive or environment.config is not self.config:
             self._end(environment)
             return

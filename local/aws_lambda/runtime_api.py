@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 import uuid
+from collections import deque
 from collections.abc import Mapping
 
 import h11
@@ -24,7 +25,7 @@ from local.aws_lambda.http import (
     by_name,
 )
 from local.aws_lambda.invocation import FunctionError, Invocation, MalformedAnswer
-from local.aws_lambda.runtime_state import Refused, RuntimeCalls
+from local.aws_lambda.runtime_state import ConcurrentCalls, Refused, calls_of
 
 MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
 
@@ -41,7 +42,7 @@ _ACCEPTED = b'{"status":"OK"}\n'
 
 
 class RuntimeApi:
-    """Serves one runtime: hands it one invocation at a time and takes its answers.
+    """Serves one runtime: hands it up to `concurrency` invocations at once, takes its answers.
 
     Other users of this machine can connect, and pages in a browser: `private` puts a random path
     before the API's own, which only its environment gets. (awslambdaric doesn't take a path: it
@@ -50,18 +51,21 @@ class RuntimeApi:
     `snapstart`: the runtime has to ask for `restore/next` before its first `next`.
     """
 
-    def __init__(self, *, private: bool = False, snapstart: bool = False) -> None:
+    def __init__(
+        self, *, private: bool = False, snapstart: bool = False, concurrency: int = 1
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.initialised: asyncio.Future[None] = loop.create_future()
         """Done at the first `next`, or at `restore/next` until `restore` is called; holds an
         InitError where `init/error` or `restore/error` was posted instead."""
-        self._calls = RuntimeCalls(snapstart=snapstart)
+        self._calls = calls_of(concurrency, snapstart=snapstart)
         self._restored = asyncio.Event()
         self._server = HttpServer(self._handle, head_limit=_HEAD_LIMIT)
         self._handover: asyncio.Queue[Invocation] = asyncio.Queue()
-        self._poller: ServerConnection | None = None
-        self._invocation: Invocation | None = None
-        self._over: asyncio.Future[None] = loop.create_future()
+        self._pollers: set[ServerConnection] = set()  # which wait
+        self._running: dict[str, Invocation] = {}  # by id, handed out and not over
+        self._overs: dict[str, asyncio.Future[None]] = {}
+        self._over_next: deque[str] = deque()  # answered; the next `next` is the end of the first
         self._host = ""
         self._prefix = f"/{secrets.token_urlsafe()}" if private else ""
 
@@ -83,9 +87,21 @@ class RuntimeApi:
 
     def dispatch(self, invocation: Invocation) -> asyncio.Future[None]:
         """Answer the waiting `next` with this invocation; done at the `next` after it."""
-        self._over = asyncio.get_running_loop().create_future()
+        self._overs[invocation.id] = over = asyncio.get_running_loop().create_future()
         self._handover.put_nowait(invocation)
-        return self._over
+        return over
+
+    @property
+    def free(self) -> int:
+        """How many more invocations could be handed out at once: calls of `next` that wait."""
+        waiting = [each for each in self._pollers if not each.peer_has_closed]
+        return len(waiting) - self._handover.qsize()
+
+    def time_out(self, invocation: Invocation) -> None:
+        """Refuse a late answer, of a runtime that has other invocations and so goes on."""
+        if isinstance(self._calls, ConcurrentCalls):
+            self._calls.time_out(invocation.id)
+        self._overs.pop(invocation.id, None)
 
     async def _handle(self, connection: ServerConnection, request: h11.Request) -> None:
         headers = by_name(request.headers)
@@ -125,22 +141,33 @@ class RuntimeApi:
 
     async def _next(self, connection: ServerConnection) -> None:
         await connection.discard_body()
-        self._calls.next(again=self._poller is not None and self._poller.peer_has_closed)
-        self._poller = connection
-        self._invocation = None
+        gone = next((each for each in self._pollers if each.peer_has_closed), None)
+        self._calls.next(again=gone is not None)
+        if gone:
+            self._pollers.discard(gone)
+        self._pollers.add(connection)
         if not self.initialised.done():
             self.initialised.set_result(None)
-        if not self._over.done():
-            self._over.set_result(None)
+        self._end_one()
         invocation = await self._handover.get()
         if connection.peer_has_closed:
             self._handover.put_nowait(invocation)  # for the runtime's next attempt
             return
+        self._pollers.discard(connection)
         invocation_id = str(uuid.uuid4())
         self._calls.hand_out(invocation.id, invocation_id)
-        self._invocation = invocation
+        self._running[invocation.id] = invocation
         headers = invocation.headers(invocation_id)
         await connection.respond(200, headers, invocation.event)
+
+    def _end_one(self) -> None:
+        """A runtime that asks for the next one is done with what it answered first."""
+        while self._over_next:
+            request_id = self._over_next.popleft()
+            self._running.pop(request_id, None)
+            over = self._overs.pop(request_id, None)
+            if over and not over.done():
+                return over.set_result(None)
 
     async def _response(
         self, connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
@@ -179,11 +206,11 @@ class RuntimeApi:
 
     def _answering(self, request_id: str, headers: Mapping[str, str]) -> Invocation:
         self._calls.answer(request_id, headers)
-        assert self._invocation, "handed out"
-        return self._invocation
+        return self._running[request_id]
 
     def _answered(self, invocation: Invocation) -> None:
-        self._calls.answered()
+        self._calls.answered(invocation.id)
+        self._over_next.append(invocation.id)
         invocation.answered.set()
 
     async def _refuse(self, connection: ServerConnection, refusal: Refused) -> None:

@@ -159,11 +159,11 @@ async def test_the_watchdog_wakes_though_only_the_wall_clock_went_on(monkeypatch
     dog = watchdog.Watchdog(barked.set)
     dog.start()
     if armed_before:
-        dog.arm(time.time() + 0.1)
-        dog.disarm()
+        dog.arm("a", time.time() + 0.1)
+        dog.disarm("a")
     await asyncio.sleep(0.3)
     ahead[0] = 7200  # frozen for two hours
-    dog.arm(time.time() + 0.1)
+    dog.arm("b", time.time() + 0.1)
     assert await asyncio.to_thread(barked.wait, 3)
 
 

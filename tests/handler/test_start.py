@@ -142,9 +142,10 @@ async def test_a_secret_that_cannot_be_reached(package, runtime_python):
     assert arn in document["errorMessage"]
 
 
-async def test_more_than_one_invocation_at_a_time_is_refused(package, runtime_python):
+@pytest.mark.parametrize("value", ["0", "-1", "4.5", "many", ""])
+async def test_a_wrong_number_of_invocations_at_a_time_is_refused(package, runtime_python, value):
     document = await init_error(
-        package, runtime_python, {"POE_ACCESS_KEY": KEY, "AWS_LAMBDA_MAX_CONCURRENCY": "4"}
+        package, runtime_python, {"POE_ACCESS_KEY": KEY, "AWS_LAMBDA_MAX_CONCURRENCY": value}
     )
     assert "AWS_LAMBDA_MAX_CONCURRENCY" in document["errorMessage"]
 

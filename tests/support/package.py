@@ -42,11 +42,12 @@ async def started(
     python: Path,
     environment: Mapping[str, str] | None = None,
     prefix: str = "",
+    concurrency: int = 1,
     *,
     snapstart: bool = False,
 ) -> AsyncIterator[Process]:
     """Start `bootstrap` with two arguments, as Lambda does; end it afterwards."""
-    double = RuntimeAPIDouble(prefix, snapstart=snapstart)
+    double = RuntimeAPIDouble(prefix, concurrency, snapstart=snapstart)
     async with double.serve() as address:
         process = await asyncio.create_subprocess_exec(
             package / "bootstrap",

@@ -19,7 +19,7 @@ from local.aws_lambda.answer import INTEGRATION_RESPONSE, PreludeParser
 from local.aws_lambda.answer_form import check_trailers, is_streamed
 from local.aws_lambda.http import by_name
 from local.aws_lambda.invocation import MalformedAnswer
-from local.aws_lambda.runtime_state import Refused, RuntimeCalls
+from local.aws_lambda.runtime_state import Refused, calls_of
 
 PREFIX = "/2018-06-01/runtime/"
 
@@ -34,6 +34,11 @@ class Request:
     frames: list[bytes] = field(default_factory=list)
     trailers: dict[str, str] = field(default_factory=dict)
     complete: bool = False
+
+    @property
+    def id(self) -> str:
+        """The invocation's."""
+        return self.path.split("/")[1]
 
     @property
     def kind(self) -> str:
@@ -53,14 +58,22 @@ class Request:
         return json.loads(base64.b64decode(self.trailers["lambda-runtime-function-error-body"]))
 
 
+class Asked(bytes):
+    """An event whose answer somebody waits for, and what its headers have of their own."""
+
+    headers: dict[str, str]
+    answer: asyncio.Future[Request]
+
+
 class RuntimeAPIDouble:
     """Hands out the events that a test gives it, and answers 202.
 
     `violations` has what the runtime did wrong. What is left there at the end fails the test.
     """
 
-    def __init__(self, prefix: str = "", *, snapstart: bool = False) -> None:
+    def __init__(self, prefix: str = "", concurrency: int = 1, *, snapstart: bool = False) -> None:
         self.prefix = prefix
+        self.waiting = 0  # calls of `next`
         self.requests: list[Request] = []
         self.connections = 0
         self.open = 0  # of these
@@ -76,8 +89,9 @@ class RuntimeAPIDouble:
         self._restored = asyncio.Event()
         self.headers: dict[str, str] = {}
         self.violations: list[str] = []
-        self._calls = RuntimeCalls(snapstart=snapstart)
-        self._poller: asyncio.StreamReader | None = None
+        self._calls = calls_of(concurrency, snapstart=snapstart)
+        self._pollers: set[asyncio.StreamReader] = set()  # which wait
+        self._asked: dict[str, asyncio.Future[Request]] = {}  # answers that `ask` waits for
         self._ended = 0  # connections that have to be closed by the runtime, since it said so
         self._events: asyncio.Queue[bytes] = asyncio.Queue()
         self._answered: asyncio.Queue[Request | None] = asyncio.Queue()
@@ -94,6 +108,21 @@ class RuntimeAPIDouble:
         are open by then none may be used again."""
         await asyncio.wait_for(self.before_snapshot.wait(), 20)
         self._restored.set()
+
+    async def ask(self, event: Any, **headers: str) -> Request:
+        """The runtime's answer to `event`, one of several at once. Fails at once, as AWS does,
+        where no `next` waits."""
+        assert self.waiting > self._events.qsize(), "no idle runtimes"
+        asked = Asked(json.dumps(event).encode())
+        asked.headers, asked.answer = headers, asyncio.get_running_loop().create_future()
+        self._events.put_nowait(asked)
+        return await asyncio.wait_for(asked.answer, 20)
+
+    async def idle(self, slots: int) -> None:
+        """Wait until so many calls of `next` wait."""
+        async with asyncio.timeout(20):
+            while self.waiting < slots:
+                await asyncio.sleep(0.001)
 
     async def asked_for_the_next(self) -> None:
         """Wait until the runtime is done with the last invocation, its line included. For streamed
@@ -149,7 +178,11 @@ class RuntimeAPIDouble:
                 else:
                     await self._take(reader, request)
                     await _reply(writer, self.status, b"{}")
-                    self._answered.put_nowait(request)
+                    asked = self._asked.pop(request.id, None)
+                    if asked is None:
+                        self._answered.put_nowait(request)
+                    elif not asked.done():
+                        asked.set_result(request)
             except Refused as refusal:
                 self._violation(f"{request.path}: {refusal}")
                 await _reply(writer, refusal.status, json.dumps(refusal.document).encode())
@@ -182,13 +215,20 @@ class RuntimeAPIDouble:
         if self.next_status != 200:
             writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % self.next_status)
             return
-        self._calls.next(again=self._poller is not None and self._poller.at_eof())
-        self._poller = reader
+        gone = next((poller for poller in self._pollers if poller.at_eof()), None)
+        self._calls.next(again=gone is not None)
+        self._pollers.discard(gone) if gone else None
+        self._pollers.add(reader)
+        self.waiting += 1
         self.polled_at = time.perf_counter()
-        event = await self._events.get()
+        try:
+            event = await self._events.get()
+        finally:
+            self.waiting -= 1
         if reader.at_eof():
             self._events.put_nowait(event)
             return
+        self._pollers.discard(reader)
         headers = {
             "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
             "Lambda-Runtime-Deadline-Ms": "9999999999999",
@@ -196,7 +236,10 @@ class RuntimeAPIDouble:
             "Lambda-Runtime-Invocation-Id": str(uuid.uuid4()),
             "Content-Length": str(len(event)),
             **self.headers,
+            **(event.headers if isinstance(event, Asked) else {}),
         }
+        if isinstance(event, Asked):
+            self._asked[headers["Lambda-Runtime-Aws-Request-Id"]] = event.answer
         self._calls.hand_out(
             headers["Lambda-Runtime-Aws-Request-Id"], headers["Lambda-Runtime-Invocation-Id"]
         )
@@ -229,7 +272,7 @@ class RuntimeAPIDouble:
             await self._body(reader, request)
         finally:
             if request.path not in ("init/error", "restore/error"):
-                self._calls.answered()
+                self._calls.answered(request.id)
         _check_form(request)
         request.complete = True
 
