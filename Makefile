@@ -102,8 +102,9 @@ logs: venv-run  ## follow the deployed bot's log [SINCE=10m ONLY=errors STACK=Na
 DEPLOYED = $(ITS_BOT) $(call option,stack,STACK) $(ARGS)
 
 .PHONY: deploy
-deploy: venv-node  ## deploy the bot to AWS with the CDK [STACK=Name BOT_FILE=examples/x.py BOOTSTRAP=yes ARGS="-c memory=1769"]
-	@exec $(PYTHON_IN_VENV) -m commands.deploy $(if $(filter yes,$(BOOTSTRAP)),--bootstrap) $(DEPLOYED)
+deploy: venv-node  ## deploy the bot to AWS with the CDK [STACK=Name BOT_FILE=examples/x.py BOOTSTRAP=yes YES=yes ARGS="-c memory=1769"]
+	@exec $(PYTHON_IN_VENV) -m commands.deploy $(if $(filter yes,$(BOOTSTRAP)),--bootstrap) \
+		$(if $(filter yes,$(YES)),--yes) $(if $(filter no,$(TRIAL)),--no-trial) $(DEPLOYED)
 
 .PHONY: deploy-local
 deploy-local: venv-node  ## deploy the bot to a local AWS and serve it [PORT=9000 AWS_PORT=4566]

@@ -1,14 +1,19 @@
-"""`make deploy`: check the account, deploy with the CDK, print what comes next."""
+"""`make deploy`: check the account, start the bot here, deploy with the CDK, print what is next."""
 
+import time
 from collections.abc import Sequence
 
 from commands import register
+from commands.before_deploying import agree_to, unset_members, wanted_members
 from commands.command import exit_with
-from commands.deployment import QUIETLY, Deployment, deployment_parser
+from commands.deployment import Deployment, deployment_parser
 from commands.terminal.prompt import agrees
-from infra.aws.outputs import Outputs, outputs
+from infra.aws.client import AwsError
+from infra.aws.outputs import NoStack, Outputs, Unfinished, outputs
 from infra.aws.preflight import Account, check_concurrency, current_account, reserved_now
 from infra.aws.secret_members import BadMember
+from infra.aws.secret_store import SecretStore
+from infra.aws.subscriptions import is_pending
 from infra.stack.options import Options
 from infra.toolchain import cdk, node
 from infra.toolchain.errors import UserError
@@ -25,25 +30,74 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--bootstrap", action="store_true", help="create the CDK's own stack without asking"
     )
+    parser.add_argument("--yes", action="store_true", help="remove what is left out without asking")
+    parser.add_argument("--no-trial", action="store_true", help="don't start the bot here first")
     options = parser.parse_args(arguments)
-    deploy(Deployment.chosen(options), may_bootstrap=options.bootstrap)
+    deploy(
+        Deployment.chosen(options),
+        may_bootstrap=options.bootstrap,
+        may_remove=options.yes,
+        tried=not options.no_trial,
+    )
 
 
-def deploy(deployment: Deployment, *, may_bootstrap: bool = False) -> None:
+def deploy(
+    deployment: Deployment,
+    *,
+    may_bootstrap: bool = False,
+    may_remove: bool = False,
+    tried: bool = True,
+) -> None:
     """Raises UserError."""
     options = deployment.options
     node.required()
     account = current_account()
     remark = check_concurrency(account, options.reserved_concurrency, reserved_now(options.stack))
+    before = _deployed(options.stack)
+    names = _names(before)
+    wanted = wanted_members(deployment, names or ()) if tried else set()
     if not account.bootstrapped:
         _bootstrap(account, may_bootstrap)
-    print(f"Deploying {options.stack} to {account}")
-    deployment.run_cdk("deploy", *QUIETLY)
-    print(_next_steps(options, outputs(options.stack), deployment.make_variables))
+    began = time.monotonic()
+    print(f"Building {options.stack} for {account}")
+    deployment.synthesize()
+    print(f"Built ({time.monotonic() - began:.0f} s)")
+    if before:
+        agree_to(deployment.losses(), options.stack, agreed=may_remove)
+    changed = deployment.deploy_assembly()
+    what = "deployed" if not before else "updated" if changed else "unchanged"
+    print(f"\n{options.stack} is {what} ({time.monotonic() - began:.0f} s).\n")
+    print(_addresses(outputs(options.stack), options))
+    if not before:
+        print(_next_steps(options, deployment.make_variables))
+    if names is not None and wanted - names:
+        _print_unset(wanted - names, deployment)
     if remark:
         print(remark)
     if options.bot_name:
         register_at_the_end(options, deployment.make_variables)
+
+
+def _print_unset(names: set[str], deployment: Deployment) -> None:
+    """Of the members that the deployed secret lacks, those that the stack doesn't supply itself."""
+    if unset := names - deployment.function_variables():
+        print(unset_members(unset, deployment.make_variables))
+
+
+def _deployed(stack: str) -> Outputs | None:
+    """None before its first deployment is complete. Raises AwsError."""
+    try:
+        return outputs(stack)
+    except (NoStack, Unfinished):
+        return None
+
+
+def _names(deployed: Outputs | None) -> set[str] | None:
+    """Of the members of the deployed secret; None if it may not be read."""
+    try:
+        return SecretStore(deployed.secret_arn).names() if deployed else set()
+    except AwsError:
+        return None
 
 
 def _bootstrap(account: Account, agreed: bool) -> None:
@@ -53,12 +107,20 @@ def _bootstrap(account: Account, agreed: bool) -> None:
     cdk.bootstrap(account.id, account.region)
 
 
-def _next_steps(options: Options, made: Outputs, make_variables: str) -> str:
-    return f"""
-{options.stack} is deployed.
+def _addresses(deployed: Outputs, options: Options) -> str:
+    """What was deployed, and what is still to be confirmed."""
+    lines = [f"  URL        {deployed.function_url}"]
+    if deployed.dashboard:
+        lines.append(f"  Dashboard  {deployed.dashboard}")
+    email = options.alarm_email
+    if email and deployed.alarm_topic and is_pending(deployed.alarm_topic, email):
+        lines.append(f"  Alarms     open the mail that AWS sent to {email}, and confirm it there:")
+        lines.append("             until then, no alarm arrives")
+    return "\n".join([*lines, ""])
 
-  URL  {made.function_url}
 
+def _next_steps(options: Options, make_variables: str) -> str:
+    return f"""\
 Next, for a new bot:
   1. Open https://poe.com/create_bot?server=1 and copy the access key from the form
   2. make set-key{make_variables}

@@ -5,26 +5,34 @@ stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answ
 """
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from commands.arguments import number, port
 from commands.command import exit_with
 from commands.deployment import QUIETLY, Deployment, deployment_parser
 from commands.running_bot import RunningBot
 from commands.terminal.log_lines import LogPrinter
+from commands.terminal.sources import with_own_names
 from commands.terminal.text import say
+from infra.aws.client import AwsError
 from infra.aws.outputs import outputs
 from infra.aws.secret_members import KEY
 from infra.aws.secret_store import SecretStore
 from infra.package.target import this_architecture
 from infra.toolchain import cdk
+from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
+from infra.toolchain.private import private_folder, write_private
 from infra.toolchain.pythons import this_version
 from local.access_keys import AccessKeys
 from local.aws import deployed
@@ -32,15 +40,20 @@ from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.service import LocalLambda
 from local.ports import HOST, free_port, port_in_use
-from poe.client.served_bot import ServedBot
+from local.secrets_file import read_members, secrets_file
+from poe.client.served_bot import ServedBot, keep_keys
 from poe.standin.standin import PoeStandIn
 
-FOLDER = BUILD / "deploy-local"
-VARIABLES = FOLDER / "aws.sh"
+FOLDERS = BUILD / "deploy-local"
+"""Has a folder for each port that a bot is served on."""
+VARIABLES = "aws.sh"
 PORT = 9000
 AWS_PORT = 4566
 ANOTHER_PORT = "`make deploy-local PORT=9001`"
+ANOTHER_AWS_PORT = "`make deploy-local AWS_PORT=4567`"
 STOPPED = "Stopped. The local AWS is gone, with everything in it."
+
+_SECRET_PAUSE = 1.0  # seconds between two looks at the secret's keys
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,22 +65,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     began = time.monotonic()
-    free_port(options.port, ANOTHER_PORT)
     # What runs here is built for this machine, whatever the context sets for the real AWS.
     here = {"arch": this_architecture(), "python": this_version()}
     deployment = Deployment.chosen(options).given_too(**here)
-    stack = deployment.options.stack
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(mode=0o700, parents=True)
-    with ministack(FOLDER / "aws", port=options.aws_port) as aws:
+    members = read_members(secrets_file(deployment.bot))
+    with (
+        own_folder(options.port, options.aws_port) as folder,
+        ministack(folder / "aws", port=options.aws_port) as aws,
+    ):
         _stay_local(aws)
-        _deploy(deployment)
-        function = deployed.fetch(stack)
-        package = function.unpack(FOLDER / "package")
+        _deploy(deployment, folder)
+        function = deployed.fetch(deployment.options.stack)
+        package = function.unpack(folder / "package")
         its_aws = {"AWS_ENDPOINT_URL": aws.endpoint} | aws.credentials.environment
         config = function.config(package, its_aws)
-        _keep_variables(aws)
-        asyncio.run(_serve(config, stack, options.port, began))
+        _keep_variables(aws, folder / VARIABLES)
+        local = LocalDeployment(deployment, config, options.port, folder)
+        asyncio.run(local.serve(members, began))
+
+
+@contextlib.contextmanager
+def own_folder(port: int, aws_port: int) -> Iterator[Path]:
+    """An empty folder for what is served on `port`, once both ports are found to be free.
+
+    Raises UserError, before anything is touched, where one of them is in use, or another command
+    is about to use `port`.
+    """
+    if port == aws_port:
+        raise UserError(f"PORT and AWS_PORT are both {port}: choose two different ones")
+    free_port(port, ANOTHER_PORT)
+    free_port(aws_port, ANOTHER_AWS_PORT)
+    folder = private_folder(FOLDERS) / str(port)
+    with open(FOLDERS / f"{port}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise port_in_use(port, ANOTHER_PORT) from None
+        shutil.rmtree(folder, ignore_errors=True)
+        yield private_folder(folder)
 
 
 def _stay_local(aws: MiniStack) -> None:
@@ -77,61 +112,108 @@ def _stay_local(aws: MiniStack) -> None:
     os.environ.update(variables)
 
 
-def _keep_variables(aws: MiniStack) -> None:
-    """For this user's next commands: whoever has the credentials can run code here."""
+def _keep_variables(aws: MiniStack, file: Path) -> None:
+    """For this user's next commands: anyone with the credentials can run code here."""
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in aws.variables.items())
-    with open(os.open(VARIABLES, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.writelines(lines)
+    write_private(file, "".join(lines))
 
 
-def _deploy(deployment: Deployment) -> None:
+def _deploy(deployment: Deployment, folder: Path) -> None:
     print("Bootstrapping a local AWS")
-    cdk.bootstrap(ACCOUNT, REGION, show=_nothing)
+    cdk.bootstrap(ACCOUNT, REGION, show=_nothing, log=folder / "cdk.log")
     print(f"Deploying {deployment.options.stack} into it")
-    deployment.run_cdk("deploy", *QUIETLY, output=FOLDER / "cdk.out")
+    deployment.run_cdk("deploy", *QUIETLY, output=folder / "cdk.out")
 
 
 def _nothing(_: str) -> None: ...
 
 
-async def _serve(config: FunctionConfig, stack: str, port: int, began: float) -> None:
-    """Until Ctrl-C. Raises UserError and BadMember."""
-    store = SecretStore(outputs(stack).secret_arn)
-    keys = AccessKeys(await asyncio.to_thread(store.keys))
-    lines = LogPrinter(print)
-    async with AsyncExitStack() as entered:
-        poe = PoeStandIn(access_key=keys.value(KEY), folder=FOLDER / "poe", on_line=say)
-        await entered.enter_async_context(poe)
-        config = replace(config, environment={**config.environment, **poe.environment})
-        function = LocalLambda(config, host=HOST, port=port, on_line=lines)
-        try:
-            await entered.enter_async_context(function)
-        except OSError:
-            raise port_in_use(port, ANOTHER_PORT) from None  # since the deployment began
-        bots: list[ServedBot] = []
-        await RunningBot(function, poe, lines, keys, bots.extend).start()
-        _greet(bots, stack, time.monotonic() - began)
-        await asyncio.Event().wait()
+class LocalDeployment:
+    """What was deployed, served on `port` with its secret in the local AWS."""
 
+    def __init__(
+        self, deployment: Deployment, config: FunctionConfig, port: int, folder: Path
+    ) -> None:
+        self._deployment = deployment
+        self._config = config
+        self._port = port
+        self._folder = folder
+        self._store = SecretStore(outputs(deployment.options.stack).secret_arn)
+        self._bots: Sequence[ServedBot] = ()
+        # Where `make chat` and `make check` look for the keys of what runs on this port.
+        self._keys_file = BUILD / "run" / str(port) / "access-keys.json"
 
-def _greet(bots: Sequence[ServedBot], stack: str, seconds: float) -> None:
-    for_bots = "\n\n".join(
-        f"  URL         {bot.url}\n"
-        f"  Access key  {bot.key}\n"
-        f"  Next        POE_ACCESS_KEY={bot.key} make chat URL={bot.url}"
-        "        (in another terminal)"
-        for bot in bots
-    )
-    print(
-        f"""
-{stack} is deployed into a local AWS, and its function runs as it was deployed ({seconds:.0f} s).
+    async def serve(self, members: Mapping[str, str], began: float) -> None:
+        """Until Ctrl-C, with `members` added to the secret. Raises UserError and BadMember."""
+        await asyncio.to_thread(self._add, members)
+        keys = AccessKeys(
+            await asyncio.to_thread(self._store.keys), self._folder / "access-key-names.json"
+        )
+        keys.on_change = self._add
+        lines = LogPrinter(print, partial(with_own_names, bot=self._deployment.bot))
+        async with AsyncExitStack() as entered:
+            poe = PoeStandIn(access_key=keys.value(KEY), folder=self._folder / "poe", on_line=say)
+            await entered.enter_async_context(poe)
+            variables = {**self._config.environment, **poe.environment}
+            config = replace(self._config, environment=variables)
+            function = LocalLambda(config, host=HOST, port=self._port, on_line=lines)
+            try:
+                await entered.enter_async_context(function)
+            except OSError:
+                raise port_in_use(self._port, ANOTHER_PORT) from None  # since the deployment began
+            entered.callback(self._keys_file.unlink, missing_ok=True)
+            running = RunningBot(function, poe, lines, keys, self._offer, self._remedy)
+            await running.start()
+            print(self._greeting(time.monotonic() - began))
+            await self._follow_the_secret(running)
 
-{for_bots}
+    def _add(self, members: Mapping[str, str]) -> None:
+        """To the secret in the local AWS."""
+        self._store.change(lambda stored: {**stored, **members})
 
-To change its secret with `make set-key` or `make set-secret`, first run
-  . {shlex.quote(str(VARIABLES))}
-Press Ctrl-C to stop everything.
+    def _offer(self, bots: Sequence[ServedBot]) -> None:
+        keep_keys(self._keys_file, bots)
+        if self._bots and bots != self._bots:
+            print("The secret has changed:\n" + "\n".join(map(_introduction, bots)))
+        self._bots = bots
+
+    async def _follow_the_secret(self, running: RunningBot) -> None:
+        """For ever: a key that `make set-key` changes takes effect on all sides."""
+        while True:
+            await asyncio.sleep(_SECRET_PAUSE)
+            with suppress(AwsError):
+                running.use_keys(await asyncio.to_thread(self._store.keys))
+
+    def _remedy(self, name: str) -> str:
+        file = secrets_file(self._deployment.bot)
+        return f'. Add {name} to {file}, as {{"{name}": "…"}}, and run `make deploy-local` again'
+
+    def _greeting(self, seconds: float) -> str:
+        bots = "\n\n".join(f"{_introduction(bot)}\n{_next(bot)}" for bot in self._bots)
+        make = self._deployment.make_variables
+        return f"""
+{self._deployment.options.stack} is deployed into a local AWS, and its function runs as it was\
+ deployed ({seconds:.0f} s).
+
+{bots}
+
+To change its secret, in another terminal:
+  . {shlex.quote(str(self._folder / VARIABLES))}
+  make set-key{make}
+  make set-secret NAME=OPENAI_API_KEY{make}
+
+Its log follows here. Press Ctrl-C to stop everything.
 """
+
+
+def _introduction(bot: ServedBot) -> str:
+    return f"  URL         {bot.url}\n  Access key  {bot.key}"
+
+
+def _next(bot: ServedBot) -> str:
+    return (
+        f"  Next        make chat URL={bot.url}        (in another terminal)\n"
+        f"              make check URL={bot.url}"
     )
 
 

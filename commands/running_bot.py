@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -83,20 +83,26 @@ class RunningBot:
             if name not in used:  # so the bot wants it for something else
                 raise self._failure(error)
             print(f"{name} isn't in secrets.json: an access key was created for local runs.")
-        url = self.function.url
+        return self._served()
+
+    def _served(self) -> list[ServedBot]:
+        url, bots = self.function.url, self.lines.bots
         return [ServedBot(urljoin(url, bot.path), self.keys.value(bot.key_name)) for bot in bots]
+
+    def use_keys(self, keys: Mapping[str, str]) -> None:
+        """The secret has these keys now, by the names of its members. An environment that runs may
+        call Poe with an old one until it reads the secret again."""
+        before = self._served()
+        self.keys.members = {**self.keys.members, **keys}
+        after = self._served()
+        if after != before:
+            self.poe.serve({bot.key: bot.settings for bot in (*before, *after)})
+            self.on_bots(after)
 
     async def _failed_start(self, config: FunctionConfig) -> InitError | None:
         began = time.monotonic()
         self.lines.bots = [StartedBot()]
-        try:
-            await self.function.warm(config)
-        except InitTimeout as error:
-            print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
-            slowest = await slow_start.remark(config)
-            reasons = "; ".join(filter(None, (error.message, slowest)))
-            raise UserError(f"the bot doesn't start: {reasons}") from None
-        except InitError as error:
+        if error := await failed_start(self.function, config):
             return error
         waits = not self.function.config.snapstart  # a user, for a start
         if waits and time.monotonic() - began >= slow_start.SLOW:
@@ -106,7 +112,7 @@ class RunningBot:
     def _failure(self, error: InitError) -> UserError:
         name = missing_variable(error)
         remedy = self.remedy(name) if name else ""
-        return UserError(f"the bot doesn't start: {self.lines.rename(error.message)}{remedy}")
+        return UserError(f"{failure(error, self.lines)}{remedy}")
 
     def _measure_start(self) -> None:
         """Say what its imports took, once that is measured; the bot serves meanwhile."""
@@ -156,6 +162,26 @@ class Packages:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def failed_start(function: LocalLambda, config: FunctionConfig) -> InitError | None:
+    """Start the function with `config`: why it doesn't start, or None. Raises UserError, with what
+    takes longest, for a start that takes too long."""
+    try:
+        await function.warm(config)
+    except InitTimeout as error:
+        print(f"The start takes too long. Measuring its imports (up to {MEASURING:g} s)")
+        slowest = await slow_start.remark(config)
+        reasons = "; ".join(filter(None, (error.message, slowest)))
+        raise UserError(f"the bot doesn't start: {reasons}") from None
+    except InitError as error:
+        return error
+    return None
+
+
+def failure(error: InitError, lines: LogPrinter) -> str:
+    """Why the bot doesn't start, in the line that every command shows."""
+    return f"the bot doesn't start: {lines.rename(error.message)}"
 
 
 def missing_variable(error: InitError) -> str:

@@ -2,27 +2,22 @@
 
 import importlib.util
 import sys
-
-import aws_cdk as cdk
+from typing import TYPE_CHECKING
 
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
-from infra.stack.bot_stack import BotStack
 from infra.stack.context import given_to_the_cdk, options_for
 from infra.toolchain.errors import FULL_DISK, UserError, tells_of_full_disk
+
+if TYPE_CHECKING:
+    from infra.stack.bot_stack import BotStack
 
 EXTENSION = "stack.py"
 
 
 def main() -> None:
-    app = cdk.App(analytics_reporting=False)
     try:
-        given = given_to_the_cdk(app.node.get_all_context())
-        bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
-        options = options_for(bot, given)
-        package = build(bot, options.target, bot.output / f"package-{options.target.name}")
-        extend(BotStack(app, options, package), bot)
-        app.synth()
+        _synthesize()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -33,7 +28,22 @@ def main() -> None:
         sys.exit(f"error: {FULL_DISK}")
 
 
-def extend(stack: BotStack, bot: BotFolder) -> None:
+def _synthesize() -> None:
+    """Raises UserError, and whatever the CDK raises."""
+    import aws_cdk as cdk  # starts Node, which writes to the disk
+
+    from infra.stack.bot_stack import BotStack
+
+    app = cdk.App(analytics_reporting=False)
+    given = given_to_the_cdk(app.node.get_all_context())
+    bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
+    options = options_for(bot, given)
+    package = build(bot, options.target, bot.output / f"package-{options.target.name}")
+    extend(BotStack(app, options, package), bot)
+    app.synth()
+
+
+def extend(stack: "BotStack", bot: BotFolder) -> None:
     """Let the folder's stack.py add to `stack` what the bot needs besides. Raises UserError."""
     file = bot.path / EXTENSION
     if not file.is_file():

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from infra.aws.client import AwsError, client, explained
-from infra.stack.names import DEFAULT_STACK, FUNCTION_URL, LOG_GROUP, SECRET_ARN
+from infra.stack.names import (
+    ALARM_TOPIC,
+    DASHBOARD,
+    DEFAULT_STACK,
+    FUNCTION_URL,
+    LOG_GROUP,
+    SECRET_ARN,
+)
 
 
 class NoStack(AwsError):
@@ -25,6 +32,8 @@ class Outputs:
     function_url: str  # https://….lambda-url.<region>.on.aws/
     secret_arn: str
     log_group: str  # its name
+    dashboard: str = ""  # its address; empty without one
+    alarm_topic: str = ""  # its ARN; empty without one
 
 
 def outputs(stack: str = DEFAULT_STACK) -> Outputs:
@@ -36,7 +45,13 @@ def outputs(stack: str = DEFAULT_STACK) -> Outputs:
         described = _describe(stack)
     values = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
     try:
-        return Outputs(values[FUNCTION_URL], values[SECRET_ARN], values[LOG_GROUP])
+        return Outputs(
+            values[FUNCTION_URL],
+            values[SECRET_ARN],
+            values[LOG_GROUP],
+            values.get(DASHBOARD, ""),
+            values.get(ALARM_TOPIC, ""),
+        )
     except KeyError:
         status = described["StackStatus"]
         raise Unfinished(

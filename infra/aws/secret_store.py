@@ -46,6 +46,10 @@ class SecretStore:
             raise BadMember(f"the secret {self.arn} has no {name}: run `{command}`")
         return check_key(check_value(name, members[name]))
 
+    def names(self) -> set[str]:
+        """The members' names."""
+        return {*self._members(self._read())}
+
     def keys(self) -> dict[str, str]:
         """The members that a bot may have for its access key, by name, the likeliest first."""
         members = self._members(self._read())

@@ -11,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 
 from infra.stack.metrics import bot, milliseconds, of_lambda
+from infra.stack.names import ALARM_TOPIC
 from infra.stack.options import Options
 
 FIVE_MINUTES = cdk.Duration.minutes(5)
@@ -31,6 +32,7 @@ class Alarm:
 
 def add_alarms(stack: cdk.Stack, function: lambda_.Function, options: Options) -> None:
     topic = _topic(stack, options)
+    cdk.CfnOutput(stack, ALARM_TOPIC, value=topic.topic_arn)
     for alarm in _alarms(function, options.timeout):
         created = cloudwatch.Alarm(
             stack,

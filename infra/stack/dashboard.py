@@ -6,6 +6,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from infra.stack.metrics import bot, of_lambda
+from infra.stack.names import DASHBOARD
 from infra.stack.options import Options
 
 PERIOD = cdk.Duration.minutes(5)
@@ -29,6 +30,9 @@ def add_dashboard(
     dashboard.add_widgets(_served(function), _first_token(function))
     dashboard.add_widgets(_failures(function), _cost(function, options))
     dashboard.add_widgets(_failed_lines(log_group))
+    console = f"https://{stack.region}.console.aws.amazon.com/cloudwatch/home?region={stack.region}"
+    address = f"{console}#dashboards/dashboard/{dashboard.dashboard_name}"
+    cdk.CfnOutput(stack, DASHBOARD, value=address)
 
 
 def _graph(
@@ -78,7 +82,7 @@ def _cost(function: lambda_.Function, options: Options) -> cloudwatch.IWidget:
     hour = cdk.Duration.hours(1)
     per_millisecond = options.memory / 1024 / 1000 * GB_SECOND[options.arch]
     dollars = cloudwatch.MathExpression(
-        expression=f"duration * {per_millisecond:.3e} + invocations * {REQUEST:.1e}",
+        expression=f"duration * {per_millisecond:.12f} + invocations * {REQUEST:.7f}",
         using_metrics={
             "duration": of_lambda(function, "Duration", "Sum", hour),
             "invocations": of_lambda(function, "Invocations", "Sum", hour),

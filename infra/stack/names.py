@@ -7,3 +7,5 @@ ALIAS = "live"
 FUNCTION_URL = "FunctionUrl"
 SECRET_ARN = "SecretArn"
 LOG_GROUP = "LogGroup"
+DASHBOARD = "DashboardUrl"  # with a dashboard alone
+ALARM_TOPIC = "AlarmTopic"  # with alarms alone

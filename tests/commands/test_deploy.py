@@ -1,20 +1,27 @@
 """What `make deploy` checks, prints and refuses, short of a deployment."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from commands import deploy, register
+from commands.before_deploying import agree_to
+from commands.deployment import Deployment
 from infra.aws.client import AwsError
+from infra.aws.outputs import Outputs
 from infra.aws.preflight import Account, check_concurrency
+from infra.package.bot_folder import BotFolder
 from infra.stack.options import Options
 from infra.toolchain import cdk, node
 from infra.toolchain.cdk import CdkError
+from infra.toolchain.cdk_diff import Loss
 from infra.toolchain.errors import FULL_DISK, UserError
 from infra.toolchain.folders import ROOT
 from tests.support.aws import REGION
@@ -130,11 +137,12 @@ def test_a_bots_name_in_the_context_registers_it_after_the_deployment(
         for name, value in aws.environment.items():
             monkeypatch.setenv(name, value)
         stack = aws.stack()
-        deploy.main(["--bot-dir", str(folder), "--stack", stack.name, *given])
+        deploy.main(["--bot-dir", str(folder), "--stack", stack.name, "--no-trial", *given])
     remove_output(folder)
     assert registered == ([] if place == "nowhere" else [("MyBot", stack.name)])
-    name = "<its name on Poe>" if place == "nowhere" else "MyBot"
-    assert f"make register BOT={name}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{stack.name} is updated" in said
+    assert "for a new bot" not in said
 
 
 def test_a_stack_that_is_not_there_is_named_and_nothing_is_removed() -> None:
@@ -145,6 +153,88 @@ def test_a_stack_that_is_not_there_is_named_and_nothing_is_removed() -> None:
         f"error: there is no stack Nope in {REGION}: nothing was removed, check STACK and"
         " AWS_REGION\n",
     )
+
+
+BOT = """
+import os
+import fastapi_poe as fp
+
+os.environ["HAS"], os.environ["LACKS"], os.environ["OF_THE_STACK"], os.environ["OWN"]
+bot = fp.PoeBot()
+"""
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_what_only_the_secret_has_is_named_and_what_it_lacks_has_a_command(
+    is_readable: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(node, "cdk_command", lambda: ["true"])
+    monkeypatch.setattr(deploy, "current_account", lambda: OLD_ACCOUNT)
+    monkeypatch.setattr(Deployment, "function_variables", lambda self: {"OF_THE_STACK"})
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "secrets.json": '{"OWN": "x"}'})
+    (folder / "secrets.json").chmod(0o600)
+    with cloud() as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        members = json.dumps({"POE_ACCESS_KEY": "k" * 32, "HAS": "its value"})
+        stack = aws.stack(text=members if is_readable else "[]")
+        deploy.main(["--bot-dir", str(folder), "--stack", stack.name])
+    remove_output(folder)
+    said = capsys.readouterr().out
+    assert "It starts, with placeholders for HAS, LACKS, OF_THE_STACK (" in said
+    commands = re.findall(r"make set-secret NAME=(\w+)", said)
+    assert commands == (["LACKS", "OWN"] if is_readable else [])
+    assert "its value" not in said
+
+
+def test_what_the_stack_gives_its_function_is_read_from_its_template(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    function = {"Environment": {"Variables": {"COUNTS_TABLE": {"Ref": "Counts"}}}}
+    resources = {
+        "Function": {"Type": "AWS::Lambda::Function", "Properties": function},
+        "Plain": {"Type": "AWS::Lambda::Function", "Properties": {}},
+        "Wait": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+    }
+    (tmp_path / "Mine.template.json").write_text(json.dumps({"Resources": resources}))
+    monkeypatch.setattr(Deployment, "assembly", tmp_path)
+    deployment = Deployment(BotFolder.at(), {"stack": "Mine"})
+    assert deployment.function_variables() == {"COUNTS_TABLE"}
+
+
+ALARM = Loss("AWS::CloudWatch::Alarm", "Throttles", "destroy")
+TABLE = Loss("AWS::DynamoDB::Table", "Counts", "orphan")
+
+
+def test_what_is_taken_away_is_named_and_nothing_goes_unasked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(UserError, match="^nothing was deployed: run `make deploy YES=yes`"):
+        agree_to([ALARM, TABLE], "Mine", agreed=False)
+    said = capsys.readouterr().out
+    assert "  removes      AWS::CloudWatch::Alarm  Throttles\n" in said
+    assert "  gives up     AWS::DynamoDB::Table  Counts (stays in the account)\n" in said
+    agree_to([ALARM], "Mine", agreed=True)
+    assert "Throttles" in capsys.readouterr().out
+    agree_to([], "Mine", agreed=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_address_of_a_dashboard_and_the_mail_to_confirm_are_shown_where_they_apply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deploy, "is_pending", lambda topic, email: topic == "pending")
+    mine = Outputs("https://url", "arn", "logs")
+    assert deploy._addresses(mine, Options()) == "  URL        https://url\n"
+    full = replace(mine, dashboard="https://console", alarm_topic="pending")
+    said = deploy._addresses(full, Options(alarm_email="me@example.org"))
+    assert "  Dashboard  https://console\n" in said
+    assert "the mail that AWS sent to me@example.org" in said
+    confirmed = replace(full, alarm_topic="confirmed")
+    assert "mail" not in deploy._addresses(confirmed, Options(alarm_email="me@example.org"))
 
 
 Put = Callable[[list[str], int], None]

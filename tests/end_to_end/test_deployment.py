@@ -427,6 +427,43 @@ async def test_destroy_keeps_the_table_with_what_users_have_left_there(
     assert world.client("dynamodb").scan(TableName=table)["Count"] == 2
 
 
+async def test_a_deployment_that_changes_nothing_says_so(world: World, second: Second) -> None:
+    said = world.run("commands.deploy", *world.context)
+    assert f"{STACK} is unchanged (" in said
+    assert second.deployment.outputs["FunctionUrl"] in said
+    assert "for a new bot" not in said
+    assert "takes something away" not in said
+
+
+async def test_a_bot_that_cannot_start_is_not_deployed(world: World, second: Second) -> None:
+    world.bot_file.write_text("import no_such_library")
+    refused = world.attempt("commands.deploy", *world.context)
+    world.bot_file.write_text(bot("good evening"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: the bot doesn't start: ModuleNotFoundError: No module")
+    live = Deployment.seen_by(world, "").alias["FunctionVersion"]
+    assert live == second.deployment.alias["FunctionVersion"]
+
+
+@pytest.mark.timeout(900)  # three deployments
+async def test_what_a_deployment_would_remove_is_named_and_confirmed(
+    world: World, first: Deployment
+) -> None:
+    more = ("-c", "alarm_email=me@example.org", "-c", "dashboard=true")
+    said = world.run("commands.deploy", *world.context, *more)
+    assert "takes something away" not in said
+    assert "  Dashboard  https://" in said
+    refused = world.attempt("commands.deploy", *world.context)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("run `make deploy YES=yes` to go on with this\n")
+    assert "removes      AWS::CloudWatch::Dashboard  Dashboard\n" in refused.stdout
+    assert "BotErrors" in refused.stdout
+    assert world.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    said = world.run("commands.deploy", *world.context, "--yes")
+    assert f"{STACK} is updated" in said
+    assert world.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
 async def test_destroy_leaves_nothing_but_the_cdks_own(world: World, second: Second) -> None:
     said = world.run("commands.destroy", *world.context, "--yes")
     assert "CDKToolkit" in said

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infra import app
 from infra.package.target import this_architecture
 from infra.toolchain import node
 from infra.toolchain.folders import ROOT
@@ -110,3 +111,18 @@ def test_a_package_that_lambda_would_not_take_is_refused_before_anything_is_writ
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "Lambda takes 250 MB" in line
     assert not list(tmp_path.glob("out/asset.*"))
+
+
+@pytest.mark.parametrize("text", ["ENOSPC: no space left on device, symlink 'x'", "other words"])
+def test_a_disk_that_fills_up_is_one_line_and_other_faults_keep_theirs(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(app, "_synthesize", fail)
+    expected: tuple[type[BaseException], str] = (RuntimeError, text)
+    if "ENOSPC" in text:
+        expected = (SystemExit, "error: the disk is full: make room")
+    with pytest.raises(expected[0], match=expected[1]):
+        app.main()

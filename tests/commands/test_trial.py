@@ -1,0 +1,104 @@
+"""The bot's start before a deployment: what is refused, and what is only named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands.trial import Trial, try_start
+from infra.package.bot_folder import BotFolder
+from infra.stack.options import Options
+from infra.toolchain.errors import UserError
+from tests.support.bot_folder import write_folder
+
+BOT = """
+import json
+import os
+import urllib.parse
+import fastapi_poe as fp
+
+bot = fp.PoeBot()
+"""
+Try = Callable[..., Trial]
+
+
+@pytest.fixture
+def try_bot(tmp_path: Path) -> Try:
+    """Starts a bot with these lines in bot.py, and these members in secrets.json."""
+
+    def start(lines: str, *deployed: str, **members: str) -> Trial:
+        folder = write_folder(tmp_path / "bot", {"bot.py": f"{BOT}{lines}\n"})
+        if members:
+            (folder / "secrets.json").write_text(json.dumps(members))
+            (folder / "secrets.json").chmod(0o600)
+        return try_start(BotFolder.at(str(folder)), Options.from_context({}), deployed)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            "import no_such_library",
+            r"ModuleNotFoundError: No module named 'no_such_library' \(bot\.py:8 in <module>\)",
+        ),
+        ('raise ValueError("boom")', r"ValueError: boom \(bot\.py:8 in <module>\)$"),
+        ("bot = 3", "`bot` in bot.py holds an object of type int"),
+        ('{}["A_NAME"]', r"KeyError: 'A_NAME' \(bot\.py:8 in <module>\)"),
+        ('os.environ["AWS_NAME"]', r"KeyError: 'AWS_NAME'"),
+    ],
+)
+def test_a_bot_that_cannot_start_is_refused_in_the_words_of_make_run(
+    lines: str, reason: str, try_bot: Try
+) -> None:
+    with pytest.raises(UserError, match=f"^the bot doesn't start: {reason}"):
+        try_bot(lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'assert os.environ.get("OTHER")',
+        'int(os.environ["OTHER"])',
+        'assert urllib.parse.urlsplit(os.environ["OTHER"]).scheme == "https"',
+        'assert os.environ["OTHER"].startswith("sk-")',
+    ],
+)
+def test_what_only_the_deployed_secret_has_is_no_reason_to_refuse(lines: str, try_bot: Try) -> None:
+    trial = try_bot(lines, "POE_ACCESS_KEY", "OTHER")
+    assert (trial.placeholders, trial.failure) == ({"OTHER"}, "")
+
+
+def test_a_variable_that_nobody_has_is_named_and_what_follows_it_is_still_tried(
+    try_bot: Try,
+) -> None:
+    assert try_bot('os.environ["NEW"]; os.environ["NEWER"]').placeholders == {"NEW", "NEWER"}
+    with pytest.raises(UserError, match="ZeroDivisionError") as raised:
+        try_bot('os.environ["NEW"]\n1 / 0')
+    assert "It had placeholders for NEW." in str(raised.value)
+
+
+def test_a_failure_that_depends_on_a_placeholder_is_only_told(try_bot: Try) -> None:
+    trial = try_bot('raise ValueError(os.environ["OTHER"])', "OTHER")
+    assert trial.failure.startswith("the bot doesn't start: ValueError: ")
+
+
+def test_a_failure_that_names_an_object_by_its_address_is_refused_all_the_same(
+    try_bot: Try,
+) -> None:
+    with pytest.raises(UserError, match="ValueError: <object object at 0x"):
+        try_bot("raise ValueError(object())", "OTHER")
+
+
+def test_the_members_of_secrets_json_are_what_it_starts_with(try_bot: Try) -> None:
+    trial = try_bot('assert os.environ["OTHER"] == "mine"', "OTHER", OTHER="mine")
+    assert (trial.placeholders, trial.members["OTHER"]) == (set(), "mine")
+
+
+def test_each_of_several_bots_gets_a_key(try_bot: Try) -> None:
+    lines = "bot = [fp.PoeBot(path='/echo'), fp.PoeBot(path='/reverse')]"
+    trial = try_bot(lines, "ECHO_ACCESS_KEY")
+    assert trial.placeholders == {"ECHO_ACCESS_KEY", "REVERSE_ACCESS_KEY"}
+    assert trial.failure == ""
