@@ -1,4 +1,4 @@
-"""What the commands of the CDK are about: a bot, its stack, and the arguments that mean them."""
+"""What a command of the CDK is about: a bot, its stack, and the CDK's arguments for both."""
 
 import argparse
 import json

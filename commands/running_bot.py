@@ -36,7 +36,7 @@ class RunningBot:
 
     keys        where their access keys are, by the names of the secret's members
     on_bots     gets the bots after each start, which shows which there are
-    remedy      what to do about a variable that the bot lacks, by its name; follows the error
+    remedy      what to do about a variable that is missing, by its name; follows the error
     on_change   called when a change is about to be built and started
     on_failure  gets the reason if that fails, as the terminal shows it
     """
@@ -68,7 +68,7 @@ class RunningBot:
             print(f"warning: {continued(str(error), _INDENT)}")
 
     async def _start_with_keys(self, config: FunctionConfig) -> list[ServedBot]:
-        """Start the bots, with a key created for each that has none. Raises UserError."""
+        """Start the bots, with a key created for each that needs one. Raises UserError."""
         created: dict[str, InitError] = {}
         while error := await self._failed_start(config):
             missing = filter(None, [missing_variable(error), *missing_settings(error)])
@@ -185,12 +185,12 @@ def failure(error: InitError, lines: LogPrinter) -> str:
 
 
 def missing_variable(error: InitError) -> str:
-    """The name of a variable for want of which the bot doesn't start, or nothing."""
+    """The name of the variable whose absence keeps the bot from starting, or nothing."""
     reason = r"KeyError: '|the bot on path .*: there is no access key: set "
     found = re.match(rf"(?:{reason})([A-Z][A-Z0-9_]*)\b", error.message)
     return found[1] if found else ""
 
 
 def missing_settings(error: InitError) -> list[str]:
-    """The variables that a class of pydantic-settings may lack: it names its own fields."""
+    """The variables that a class of pydantic-settings may miss: it names its own fields."""
     return [name.upper() for name in re.findall(r"^(\w+)\n +Field required", error.message, re.M)]

@@ -2,7 +2,7 @@
 replaces one that serves.
 
 It gets the members of the bot's secrets.json. For those that only the deployed secret has, and for
-variables that nobody has yet, it gets placeholders: a real value never leaves AWS for this. What
+variables that aren't set yet, it gets placeholders: a real value never leaves AWS for this. What
 fails with every placeholder in the same way fails whatever the value is.
 """
 

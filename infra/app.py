@@ -44,7 +44,7 @@ def _synthesize() -> None:
 
 
 def extend(stack: "BotStack", bot: BotFolder) -> None:
-    """Let the folder's stack.py add to `stack` what the bot needs besides. Raises UserError."""
+    """Let the folder's stack.py add to `stack` what else the bot needs. Raises UserError."""
     file = bot.path / EXTENSION
     if not file.is_file():
         return

@@ -1,4 +1,4 @@
-"""What Lambda is told by a thread, while the event loop is stuck, before the process ends."""
+"""What a thread reports to Lambda, while the event loop is stuck, before the process ends."""
 
 import select
 import time

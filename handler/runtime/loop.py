@@ -117,7 +117,7 @@ class Loop:
             await _delivered(self._refuse(api, invocation, error), deadline)
             return report_of_refused_event(cold_start)
         if failure or len(self._apis) > 1:
-            # The loop itself tells Lambda; and nobody else's answer ends because of a connection.
+            # The loop itself reports to Lambda; and no other answer ends because of a connection.
             self._watchdog.disarm(name)
         if exchange.cycle.left_behind:
             self._leave_behind(exchange.cycle.left_behind)
@@ -186,7 +186,7 @@ class Loop:
         output.hurry()
         logger.critical("the bot cannot be stopped: this process ends, another one takes over")
         for error in last_words.say(_last_words(exchanges)):
-            logger.error("Lambda could not be told: %s", type(error).__name__)
+            logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
         for exchange in exchanges:
             lines.request_id.set(exchange.invocation.request_id)
             self._reporter.write(report_of(exchange.record, exchange.cycle, Outcome.DEADLINE))

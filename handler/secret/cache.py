@@ -52,7 +52,7 @@ class CachedSecret:
             if self._since(self._tried_at) < PAUSE:
                 return False
             self._reading = asyncio.create_task(self._try())
-        # Whoever began it may be cancelled: the others still wait for it.
+        # The request that began it may be cancelled: the others still wait for it.
         return await asyncio.shield(self._reading)
 
     def take_failures(self) -> int:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """What `call` gives or raises. It goes on where nobody waits for it any more."""
+    """What `call` gives or raises. It goes on even if its result is no longer awaited."""
     future: Future[T] = Future()
 
     def run() -> None:

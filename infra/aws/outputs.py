@@ -16,7 +16,7 @@ from infra.stack.names import (
 
 
 class NoStack(AwsError):
-    """There is no stack of this name in this region."""
+    """This region has no stack of this name."""
 
     def __init__(self, stack: str, region: str) -> None:
         self.where = f"there is no stack {stack} in {region}"
@@ -88,6 +88,6 @@ def _describe(stack: str) -> dict:  # type: ignore[type-arg]  # boto3's
 
 
 def _says_missing(error: ClientError) -> bool:
-    """Whether there is no such stack: CloudFormation has no error code of its own for that."""
+    """Whether the stack is missing: CloudFormation doesn't have an error code for that."""
     refusal = error.response["Error"]
     return refusal["Code"] == "ValidationError" and "does not exist" in refusal["Message"]

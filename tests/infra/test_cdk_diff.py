@@ -1,4 +1,4 @@
-"""What `cdk diff` says of resources that a deployment would take away."""
+"""What `cdk diff` reports about resources that a deployment would remove."""
 
 from infra.toolchain.cdk_diff import Loss, losses
 

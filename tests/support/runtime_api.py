@@ -59,7 +59,7 @@ class Request:
 
 
 class Asked(bytes):
-    """An event whose answer somebody waits for, and what its headers have of their own."""
+    """An event whose answer is awaited, and what its headers have of their own."""
 
     headers: dict[str, str]
     answer: asyncio.Future[Request]
