@@ -205,7 +205,7 @@ async def test_a_restored_environment_has_the_secret_as_it_is_now(start):
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"POE_ACCESS_KEY": NEW}, "the bot on path / refuses everyone: OWN_KEY is gone"),
+        ({"POE_ACCESS_KEY": NEW}, "the bot on path / refuses every caller: OWN_KEY is gone"),
         ({"OWN_KEY": NEW}, "there is no POE_ACCESS_KEY (`make set-key`)"),
         ({"POE_ACCESS_KEY": NEW, "OWN_KEY": "short"}, "OWN_KEY: the access key has 5 characters"),
     ],
