@@ -45,6 +45,8 @@ def parse_unchecked(text: str) -> Members:
     """The members of the secret's `text`, faulty ones too: whatever is wrong with one, the others
     are found. Raises `BadMember` if `text` isn't a JSON object."""
     members = _object(text, _with_all)
+    if members is None:  # nested deeper than Python goes, or no JSON object at all
+        members = _object(_without_nesting(text), _with_all)
     if members is None:
         raise BadMember("it is not a JSON object (`make set-key`)")
     return members
@@ -67,6 +69,22 @@ def _object(text: str, of_pairs: Callable[[list[tuple[str, Any]]], Members]) -> 
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, dict) else None
+
+
+def _without_nesting(text: str) -> str:
+    """`text` with an empty list for whatever is nested in it: Python can't parse it any deeper, and
+    no member may have such a value."""
+    kept, depth = [], 0
+    for token in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^"\[\]{}]+|"', text, re.DOTALL):
+        if token in "[{":
+            depth += 1
+        if depth == 1:
+            kept.append(token)
+        elif token in "[{" and depth == 2:
+            kept.append("[]")
+        if token in "]}":
+            depth -= 1
+    return "".join(kept)
 
 
 def _number(digits: str) -> int | float:

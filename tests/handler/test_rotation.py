@@ -229,6 +229,8 @@ async def test_a_malformed_member_elsewhere_holds_up_no_key(bot_module, clock, f
     "faulty",
     [
         f'"X": {"1" * 5000}',
+        f'"X": {"[" * 16_000}{"]" * 16_000}',
+        f'"X": [{{"Y": "]}}"}}, {"[" * 16_000}{"]" * 16_000}]',
         '"X": {"a": 1, "a": 2}',
         '"X": "1", "X": "2"',
         '"X": "1", "X": "2", "X": "3"',
