@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from infra.package.bot_folder import BotFolder
@@ -53,11 +55,22 @@ def extend(stack: "BotStack", bot: BotFolder) -> None:
     assert spec.loader
     module = sys.modules["stack"] = importlib.util.module_from_spec(spec)  # dataclasses look there
     sys.path.append(str(bot.path))  # what it imports; at the end, or it could hide a library
-    sys.pycache_prefix = str(bot.output / "pycache")  # the folder has what its author wrote
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "extend", None)):
-        raise UserError(f"{file} has no function `extend(stack)`: write one, or delete the file")
-    module.extend(stack)
+    with _bytecode_in(str(bot.output / "pycache")):  # the folder has what its author wrote
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "extend", None)):
+            raise UserError(
+                f"{file} has no function `extend(stack)`: write one, or delete the file"
+            )
+        module.extend(stack)
+
+
+@contextmanager
+def _bytecode_in(folder: str) -> Iterator[None]:
+    before, sys.pycache_prefix = sys.pycache_prefix, folder
+    try:
+        yield
+    finally:
+        sys.pycache_prefix = before
 
 
 if __name__ == "__main__":
