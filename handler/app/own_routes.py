@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,13 +41,9 @@ async def first(
         if not missing:
             await send(message)
 
-    await own(_copy(scope), receive, unless_missing)
+    await own(dict(scope), receive, unless_missing)  # a router writes into its scope
     if missing:
         await otherwise(scope, receive, send)
-
-
-def _copy(scope: Scope) -> MutableMapping[str, Any]:
-    return dict(scope)  # routers write into it
 
 
 @dataclass

@@ -100,6 +100,6 @@ class BotFolder:
 
 
 def _missing(file: Path) -> PackageError:
-    if os.path.isdir(file):  # a name that is too long is no folder either
+    if os.path.isdir(file):  # a name that is too long isn't a folder either
         return PackageError(f"{file} is a folder: define the bot in a file, as `bot = MyBot()`")
     return PackageError(f"{file} doesn't exist: define the bot there, as `bot = MyBot()`")
