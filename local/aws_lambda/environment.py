@@ -1,13 +1,10 @@
 """One execution environment: a process (group), its Runtime API, its logs and its limits."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Coroutine
-from contextlib import suppress
 
-from local.aws_lambda.config import VERSION, FunctionConfig, command, lambda_environment
+from local.aws_lambda.config import VERSION, FunctionConfig, lambda_environment
 from local.aws_lambda.invocation import (
     FunctionError,
     InitError,
@@ -28,8 +25,8 @@ from local.aws_lambda.logs import (
     start_report_line,
     timeout_message,
 )
-from local.aws_lambda.memory import MemoryWatch
 from local.aws_lambda.output import OutputPipe
+from local.aws_lambda.process import Process
 from local.aws_lambda.reaper import Reaper
 from local.aws_lambda.runtime_api import RuntimeApi
 
@@ -52,7 +49,6 @@ class Environment:
         self.config = config
         self.running: list[Invocation] = []
         self.reserved = 0  # invocations that are about to be handed over
-        self.pid: int | None = None
         self._isolation = isolation
         self._reaper = reaper
         self._on_line = on_line
@@ -62,16 +58,17 @@ class Environment:
             concurrency=config.concurrency,
         )
         self._output = OutputPipe(on_line)
-        self._exit: asyncio.Task[int] | None = None
-        self._memory: MemoryWatch | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._killed = False
+        self._process: Process | None = None
         self._start_ms: float | None = None  # of the init or, under SnapStart, of the restore
         self._stop: asyncio.Task[None] | None = None
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
     def alive(self) -> bool:
-        return self._exit is not None and not self._exit.done()
+        return self._process is not None and self._process.alive
 
     @property
     def answered(self) -> bool:
@@ -107,7 +104,7 @@ class Environment:
             raise
         self._start_ms = (time.monotonic() - started) * 1000
         self._output.drain()
-        self._freeze()
+        self._started.freeze()
 
     async def run(self, invocation: Invocation) -> InvocationRecord:
         """Hand over an invocation and see it to its end: `next`, an exit, or the deadline.
@@ -120,7 +117,7 @@ class Environment:
         started = time.monotonic()
         invocation.deadline_ms = int((time.time() + self.config.timeout_s) * 1000)
         over = self._api.dispatch(invocation)
-        self._thaw()
+        self._started.thaw()
         await self._wait_or_exit(over, self.config.timeout_s)
         duration_ms = (time.monotonic() - started) * 1000
         outcome = await self._conclude(invocation, over.done())
@@ -134,21 +131,11 @@ class Environment:
         await asyncio.shield(self._stop)
 
     async def _release_everything(self) -> None:
-        self.kill()
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._exit is not None and self.pid is not None:
-            await asyncio.wait({self._exit})
-            self._reaper.forget(self.pid)
+        if self._process is not None:
+            await self._process.stop()
         await self._api.close()  # when nothing is left that connects to it
         self._output.close()
         await asyncio.to_thread(self._isolation.remove)
-
-    def kill(self) -> None:
-        """SIGKILL to the whole process group, frozen or not; Lambda is as abrupt."""
-        if not self._killed:
-            self._signal(signal.SIGKILL)
-        self._killed = self.pid is not None  # the number may be another's later
 
     async def _spawn(self) -> None:
         self._isolation.prepare()
@@ -157,30 +144,9 @@ class Environment:
         api = await self._api.start()
         stream = f"{time.strftime('%Y/%m/%d')}/[{VERSION}]{self._isolation.name}"
         variables = lambda_environment(self.config, api, stream, self._isolation.tmpdir)
-        words = command(self.config)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._isolation.prefix,
-                *words,
-                env=variables,
-                cwd=self.config.package,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=self._output.write_end,
-                stderr=self._output.write_end,
-                start_new_session=True,  # a group to signal, out of reach of the terminal's Ctrl-C
-            )
-        except OSError as error:
-            message = f"{words[0]}: {error.strerror}"
-            raise InitError("Runtime.InvalidEntrypoint", message) from None
-        self.pid = process.pid
-        self._reaper.watch(self.pid)
-        self._output.started()
-        self._exit = asyncio.create_task(process.wait())
-        self._memory = MemoryWatch(
-            self.pid, self.config.memory_mb, self._isolation.cgroups, self.kill
+        self._process = await Process.start(
+            self.config, variables, self._isolation, self._output, self._reaper
         )
-        self._memory.active.set()
-        self._watch = asyncio.create_task(self._memory.run())
 
     async def _init(self, time_limit_s: float) -> None:
         await self._spawn()
@@ -189,12 +155,12 @@ class Environment:
     async def _restore(self) -> None:
         self._on_line(restore_start_line(self.config))
         self._api.restore()
-        self._thaw()
+        self._started.thaw()
         await self._reach("restore", _RESTORE_S)
 
     async def _reach(self, phase: Phase, time_limit_s: float) -> None:
         """The end of the phase. Raises InitError."""
-        ready, exited = self._api.initialised, self._exited()
+        ready, exited = self._api.initialised, self._started.exited
         await self._wait_or_exit(ready, time_limit_s)
         if ready.done():
             if ready.exception() is not None:
@@ -218,13 +184,13 @@ class Environment:
         self._output.drain()
         if survived:
             return Outcome.DONE if invocation.error is None else Outcome.FUNCTION_ERROR
-        exited = self._exited()
+        exited = self._started.exited
         outcome, error = (
             Outcome.TIMEOUT,
             ("Sandbox.Timeout", timeout_message(invocation.id, self.config.timeout_s)),
         )
         if exited.done():
-            outcome = Outcome.OUT_OF_MEMORY if self._watched().exceeded else Outcome.EXIT
+            outcome = Outcome.OUT_OF_MEMORY if self._started.out_of_memory else Outcome.EXIT
             error_type, message = self._exit_error(exited.result())
             error = error_type, f"RequestId: {invocation.id} Error: {message}"
         if exited.done() or self.config.concurrency == 1:
@@ -249,47 +215,25 @@ class Environment:
             duration_ms=duration_ms,
             init_ms=None if self.config.snapstart else self._start_ms,
             restore_ms=self._start_ms if self.config.snapstart else None,
-            max_memory_mb=self._watched().max_mb,
+            max_memory_mb=self._started.max_memory_mb,
             pid=self.pid,
         )
         self._start_ms = None
         self._on_line(end_line(invocation.id))
         self._on_line(report_line(record, self.config.memory_mb))
         if self.alive and not self.running:
-            self._freeze()
+            self._started.freeze()
         return record
 
     def _exit_error(self, returncode: int) -> tuple[str, str]:
-        error_type = "Runtime.OutOfMemory" if self._watched().exceeded else "Runtime.ExitError"
+        error_type = "Runtime.OutOfMemory" if self._started.out_of_memory else "Runtime.ExitError"
         return error_type, exit_message(returncode)
 
-    def _exited(self) -> asyncio.Task[int]:
-        assert self._exit is not None, "the environment has not been started"
-        return self._exit
-
-    def _watched(self) -> MemoryWatch:
-        assert self._memory is not None, "the environment has not been started"
-        return self._memory
+    @property
+    def _started(self) -> Process:
+        assert self._process is not None, "the environment has not been started"
+        return self._process
 
     async def _wait_or_exit(self, event: asyncio.Future[None], time_limit_s: float) -> None:
-        either: set[asyncio.Future[None] | asyncio.Future[int]] = {event, self._exited()}
+        either: set[asyncio.Future[None] | asyncio.Future[int]] = {event, self._started.exited}
         await asyncio.wait(either, timeout=time_limit_s, return_when=asyncio.FIRST_COMPLETED)
-
-    def _freeze(self) -> None:
-        self._watched().active.clear()
-        if self._freezes:
-            self._signal(signal.SIGSTOP)
-
-    def _thaw(self) -> None:
-        self._watched().active.set()
-        if self._freezes:
-            self._signal(signal.SIGCONT)
-
-    @property
-    def _freezes(self) -> bool:
-        return self.config.freeze and self.config.concurrency == 1  # an instance never stands still
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
