@@ -14,9 +14,7 @@ from collections.abc import Mapping
 
 import h11
 
-from local.aws_lambda.answer import INTEGRATION_RESPONSE, PreludeParser
-from local.aws_lambda.answer_form import ERROR_BODY, ERROR_TYPE, check_trailers, is_streamed
-from local.aws_lambda.error_documents import decoded, init_error, parsed, type_of
+from local.aws_lambda.error_documents import init_error, parsed, type_of
 from local.aws_lambda.http import (
     BodyTooLarge,
     HttpServer,
@@ -24,10 +22,9 @@ from local.aws_lambda.http import (
     TruncatedBody,
     by_name,
 )
-from local.aws_lambda.invocation import FunctionError, Invocation, MalformedAnswer
+from local.aws_lambda.invocation import FunctionError, Invocation
 from local.aws_lambda.runtime_state import ConcurrentCalls, Refused, calls_of
-
-MAX_PAYLOAD = 6 * 1024 * 1024 + 100  # bytes of an event or of a buffered answer
+from local.aws_lambda.take_answer import MAX_PAYLOAD, take
 
 # awslambdaric sends up to 1 MB of X-Ray cause in a header.
 _HEAD_LIMIT = 2 << 20
@@ -173,7 +170,7 @@ class RuntimeApi:
         self, connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
     ) -> None:
         try:
-            await _take(connection, invocation, headers)
+            await take(connection, invocation, headers)
         except Refused as refusal:
             await invocation.fail(FunctionError.of(refusal.function_error, str(refusal)))
             await connection.discard_body()
@@ -216,50 +213,6 @@ class RuntimeApi:
     async def _refuse(self, connection: ServerConnection, refusal: Refused) -> None:
         await connection.discard_body()
         await connection.respond(refusal.status, _JSON, json.dumps(refusal.document).encode())
-
-
-async def _take(
-    connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
-) -> None:
-    """The answer, on its way to the client. Raises Refused."""
-    try:
-        if is_streamed(headers):
-            await _take_stream(connection, invocation, headers)
-        else:
-            await invocation.buffered(await connection.read_body(MAX_PAYLOAD))
-    except MalformedAnswer as error:
-        raise Refused(400, "Runtime.MalformedAnswer", str(error)) from None
-    except BodyTooLarge:
-        message = f"Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
-        function_error = "Function.ResponseSizeTooLarge"
-        raise Refused(413, "RequestEntityTooLarge", message, function_error) from None
-    except TruncatedBody:
-        message, function_error = "HTTP request detected as truncated", "Runtime.TruncatedResponse"
-        raise Refused(400, "TruncatedHTTPRequest", message, function_error) from None
-
-
-async def _take_stream(
-    connection: ServerConnection, invocation: Invocation, headers: Mapping[str, str]
-) -> None:
-    """Every chunk at once to the client, then the trailers' verdict.
-
-    Raises Refused, MalformedAnswer and TruncatedBody.
-    """
-    content_type = headers.get("content-type", "application/octet-stream")
-    prelude = PreludeParser() if content_type == INTEGRATION_RESPONSE else None
-    await invocation.responder.begin(content_type)
-    async for chunk in connection.body():
-        if prelude and prelude.feed(chunk):
-            prelude = None
-        await invocation.write(chunk)
-    check_trailers(headers, connection.trailers)
-    if connection.trailers:
-        document = parsed(decoded(connection.trailers[ERROR_BODY]))
-        await invocation.fail(FunctionError(connection.trailers[ERROR_TYPE], document))
-        return
-    if prelude:
-        prelude.end()
-    await invocation.end()
 
 
 async def _whole(connection: ServerConnection) -> bytes:
