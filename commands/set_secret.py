@@ -19,8 +19,8 @@ KEY_TAKES_EFFECT = (
     "It takes effect with the first request that has it, or after 300 s: nothing to deploy."
 )
 MEMBER_TAKES_EFFECT = (
-    "New environments read it when they start; running ones keep what they have. To replace those, "
-    "change the bot and run `make deploy`."
+    "In running environments, os.environ follows within 300 s. What the bot copied at its import, "
+    "such as into a client, stays until its next start: a changed bot and `make deploy` bring one."
 )
 
 

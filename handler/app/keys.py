@@ -35,7 +35,7 @@ class Followed:
             if key and key == members.get(POE_API_KEY):
                 raise BadMember(f"it is {POE_API_KEY}'s, which is a person's (`make set-key`)")
         except BadMember as error:
-            return f"the bot on path {self._bot.path} keeps the key that it had; {name}: {error}"
+            return f"the access key of the bot on path {self._bot.path}: {name}: {error}"
         if self._bot.access_key == self._key:
             self._bot.access_key = self._key = key
         return (
