@@ -116,8 +116,8 @@ destroy: venv-node  ## remove the deployed stack, after asking [STACK=Name YES=y
 	@exec $(PYTHON_IN_VENV) -m commands.destroy $(if $(filter yes,$(YES)),--yes) $(DEPLOYED)
 
 .PHONY: bench
-bench: venv  ## measure it against other ways to host a bot; takes minutes [ROUNDS=9]
-	@exec $(PYTHON_IN_VENV) -m bench $(call option,rounds,ROUNDS)
+bench: venv  ## measure it against other ways to host a bot; takes minutes [ROUNDS=9 PART=many]
+	@exec $(PYTHON_IN_VENV) -m bench $(call option,rounds,ROUNDS) $(if $(PART),--write $(PART))
 
 .PHONY: clean
 clean:  ## remove all that was built or installed here, and the key of `make run`

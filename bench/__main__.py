@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import picture, results
-from bench.measure import ROUNDS, Figure, cold, compare, concurrent, warm
+from bench.measure import ROUNDS, Figure, cold, compare, concurrent, held, many, warm
 from bench.results import Report, Row
 from bench.variants import Variants, built, node, zip_size
 
@@ -20,6 +20,9 @@ HERE = Path(__file__).parent
 ONE_EVENT = "1 0"
 EVENTS = "200 0"
 SLOW_EVENTS = "100 0.005"
+PACED_EVENTS = "50 0.01"
+AT_ONCE = 64
+LONG, LONGEST = 100_000, 1_000_000  # bytes of earlier messages
 MEMORIES = (256, 512, 1024, 1769)  # MB
 
 Figures = dict[str, Figure]
@@ -39,24 +42,33 @@ def main() -> None:
             f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}, "
             f"medians of {options.rounds} rounds"
         )
-        sections = {"targets": _targets, "peers": _peers, "curve": _curve}
-        for name in options.sections or sections:
+        for name in options.parts or PARTS:
             _say(f"{name} …")
-            sections[name](variants, options.rounds, report)
-    if not options.sections:
-        (HERE / "results.md").write_text(results.markdown(report), "utf-8")
-        (HERE / "results.svg").write_text(picture.svg(report), "utf-8")
+            PARTS[name](variants, options.rounds, report)
+    if options.write or not options.parts:
+        _write(report, is_whole=not options.parts)
     _say(f"{time.time() - started:.0f} s")
     print(results.markdown(report))
+
+
+def _write(report: Report, is_whole: bool) -> None:
+    """Put what was measured into the files. Unless it is the whole, the rest stays as it is."""
+    file, text = HERE / "results.md", results.markdown(report)
+    file.write_text(text if is_whole else results.merged(file.read_text("utf-8"), text), "utf-8")
+    if report.peers:
+        (HERE / "results.svg").write_text(picture.svg(report), "utf-8")
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument(
-        "sections", nargs="*", metavar="targets|peers|curve", help="these alone, writing no file"
-    )
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="put these parts into the files")
+    names = "|".join(PARTS)
+    parser.add_argument("parts", nargs="*", metavar=names, help="these alone, writing no file")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(sorted(unknown))}: use {names}")
+    return options
 
 
 def _say(text: str) -> None:
@@ -126,6 +138,45 @@ def _other_rows(variants: Variants, rounds: int) -> Iterator[Row]:
     yield Row("zip, .pyc included (million bytes)", "", figure, 5.5, is_absolute=True)
 
 
+def _many(variants: Variants, rounds: int, report: Report) -> None:
+    for row in itertools.chain(_burst_rows(variants, rounds), _held_rows(variants, rounds)):
+        _say(f"  {row.what}: {row.result}")
+        report.many.append(row)
+
+
+def _burst_rows(variants: Variants, rounds: int) -> Iterator[Row]:
+    ours, floor = variants.ours_in_slots(AT_ONCE), variants.floor_in_slots(AT_ONCE)
+    reference = partial(many, variants.uvicorn(), AT_ONCE, PACED_EVENTS)
+    found, least = (
+        compare(partial(many, each, AT_ONCE, PACED_EVENTS), reference, rounds)
+        for each in (ours, floor)
+    )
+    yield _row("50 events each, 10 ms apart: CPU of an event", found, least, "cpu", 0.62)
+    yield _row("– first event, median", found, least, "first_event", 0.5)
+    last = found["first_event_99"]
+    yield Row("– first event, 99th percentile (ms)", UVICORN, last * 1000, 60, is_absolute=True)
+    alone = partial(many, variants.ours_in_slots(1), 1, PACED_EVENTS)
+    found = compare(partial(many, ours, AT_ONCE, PACED_EVENTS), alone, rounds)
+    yield Row("– CPU of an event, against one at a time", "this project", found["cpu"], 0.2)
+    found = compare(
+        partial(many, ours, AT_ONCE, ONE_EVENT, LONGEST),
+        partial(many, variants.uvicorn(), AT_ONCE, ONE_EVENT, LONGEST),
+        rounds,
+    )
+    yield Row("after 1 MB of earlier messages: first event", UVICORN, found["first_event"], 1)
+
+
+def _held_rows(variants: Variants, rounds: int) -> Iterator[Row]:
+    rounds = rounds // 2 + 1  # memory differs little from round to round
+    ours, uvicorn = variants.ours_in_slots(AT_ONCE), variants.uvicorn()
+    for history, after, target in ((0, "", 80), (LONG, " after 100 kB of earlier messages", 300)):
+        found = compare(
+            partial(held, ours, AT_ONCE, history), partial(held, uvicorn, AT_ONCE, history), rounds
+        )
+        what = f"memory of a further conversation{after} (kB)"
+        yield Row(what, UVICORN, found["memory"], target, is_absolute=True)
+
+
 def _peers(variants: Variants, rounds: int, report: Report) -> None:
     found_node = node()
     peers = {
@@ -135,7 +186,7 @@ def _peers(variants: Variants, rounds: int, report: Report) -> None:
         "uvicorn behind a proxy": variants.uvicorn_behind_a_proxy(),
     }
     if isinstance(found_node, str):
-        report.notes.append(f"Node's runtime client: not measured, {found_node}.")
+        report.notes["peers"] = f"Node's runtime client: not measured, {found_node}."
     else:
         peers["Node's client, plain stream, no framework"] = found_node
     reference = variants.uvicorn()
@@ -155,10 +206,13 @@ def _curve(variants: Variants, rounds: int, report: Report) -> None:
         try:
             figures = compare(partial(cold, ours, memory), partial(cold, buffered, memory), rounds)
         except LookupError as error:
-            report.notes.append(f"The curve over memory: not measured, {error}.")
+            report.notes["curve"] = f"Not measured: {error}."
             return
         _say(f"  {memory} MB: {figures['first_answer'].value:.2f} s")
         report.curve[memory] = figures["first_answer"]
+
+
+PARTS = {"targets": _targets, "many": _many, "peers": _peers, "curve": _curve}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ what is measured is the process behind it. (`local/` serves as AWS does, which c
 difference between two variants.)
 """
 
-import json
 import os
 import select
 import signal
@@ -13,13 +12,15 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bench import http
+from bench import http, proc
+from bench.many import Conversation, Slots, converse
+from bench.questions import event, query
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 
@@ -34,6 +35,16 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Burst:
+    """Several conversations at once: of each, the seconds to its first event; CPU seconds of the
+    process and its children for all of them; text events in all."""
+
+    first_events: Sequence[float]
+    cpu: float
+    events: int
+
+
+@dataclass(frozen=True)
 class Variant:
     """How a process is started: command, folder and variables."""
 
@@ -42,6 +53,7 @@ class Variant:
     folder: Path
     environment: Mapping[str, str]
     is_web_server: bool = False  # it gets a listening socket as its input, not a Runtime API
+    slots: int = 0  # of a runtime that is asked by `ask_many` alone
 
 
 class Process:
@@ -52,6 +64,7 @@ class Process:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._connections: set[socket.socket] = set()  # open ones: clients keep them for later
         self._polling: socket.socket | None = None  # where `next` waits for its answer
+        self._slots = Slots(self._listener, variant.slots) if variant.slots else None
         self.ready = 0.0  # seconds from the start to readiness
         self.ready_cpu = 0.0
 
@@ -60,6 +73,8 @@ class Process:
         environment = dict(self._variant.environment)
         if not self._variant.is_web_server:
             environment["AWS_LAMBDA_RUNTIME_API"] = f"{host}:{port}"
+        if self._variant.slots:
+            environment["AWS_LAMBDA_MAX_CONCURRENCY"] = str(self._variant.slots)
         self.started_at = time.perf_counter()
         self._process = subprocess.Popen(
             [*self._prefix, *self._variant.command],
@@ -80,7 +95,10 @@ class Process:
     def _wait_until_ready(self) -> None:
         if self._variant.is_web_server:
             return  # its socket takes questions already
-        self._poll()
+        if self._slots:
+            self._slots.wait()
+        else:
+            self._poll()
         self.ready = time.perf_counter() - self.started_at
         self.ready_cpu = self.cpu()
 
@@ -93,6 +111,8 @@ class Process:
         self._process.wait()
         for each in (self._listener, *self._connections):
             each.close()
+        if self._slots:
+            self._slots.close()
 
     def ask(self, question: str, key: str) -> Answer:
         """Send one query; wait for its answer and until the process is ready for another one."""
@@ -100,26 +120,43 @@ class Process:
         cpu = self.cpu()
         asked_at = time.perf_counter()
         if self._variant.is_web_server:
-            message = self._ask_directly(headers, _query(question).encode())
+            message = self._ask_directly(headers, query(question).encode())
         else:
-            message = self._ask_by_event(_event(headers, _query(question)))
+            message = self._ask_by_event(event(headers, query(question)))
         assert message.first_event_at, message.body[:300]
         return Answer(
             message.first_event_at - asked_at, message.end_at - asked_at, self.cpu() - cpu
         )
 
-    def ask_many(self, question: str, key: str, count: int) -> float:
-        """`count` conversations at once, of a web server. Gives its CPU for all of them, in s."""
+    def ask_many(
+        self,
+        request: str,
+        key: str,
+        count: int,
+        on_first_events: Callable[[], None] | None = None,
+    ) -> Burst:
+        """`count` conversations at once, each asking `request` (see `questions`), of a web server
+        or a runtime with slots; until that is ready for as many again. See `many.converse`."""
         cpu = self.cpu()
-        headers = {"host": "localhost", "connection": "close", "authorization": f"Bearer {key}"}
-        headers["content-type"] = "application/json"
-        request = http.encode("POST / HTTP/1.1", headers, _query(question).encode())
-        address = self._listener.getsockname()
-        connections = [http.prepared(socket.create_connection(address)) for _ in range(count)]
-        for connection in connections:
-            connection.sendall(request)
-        http.drain(connections)
-        return self.cpu() - cpu
+        conversations = [self.conversation(request, key) for _ in range(count)]
+        asked_at = time.perf_counter()
+        converse(conversations, on_first_events)
+        if self._slots:
+            self._slots.wait()
+        return Burst(
+            [each.first_event_at - asked_at for each in conversations],
+            self.cpu() - cpu,
+            sum(each.answer.count(http.FIRST_EVENT) for each in conversations),
+        )
+
+    def conversation(self, request: str, key: str) -> Conversation:
+        """One that is about to ask `request`, as `ask_many` takes them."""
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        if self._slots:
+            return self._slots.hand_out(_next_reply(event(headers, request)))
+        headers = {"host": "localhost", "connection": "close", **headers}
+        connection = http.prepared(socket.create_connection(self._listener.getsockname()))
+        return Conversation(connection, http.encode("POST / HTTP/1.1", headers, request.encode()))
 
     def _ask_directly(self, headers: dict[str, str], body: bytes) -> http.Message:
         with http.prepared(socket.create_connection(self._listener.getsockname())) as connection:
@@ -130,14 +167,7 @@ class Process:
     def _ask_by_event(self, event: bytes) -> http.Message:
         polling = self._polling
         assert polling, "asked before it was ready"
-        head = {
-            "Content-Type": "application/json",
-            "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
-            "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 600_000),
-            "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:1:function:f:live",
-            "Lambda-Runtime-Trace-Id": "Root=1-00000000-000000000000000000000000;Sampled=0",
-        }
-        polling.sendall(http.encode("HTTP/1.1 200 OK", head, event))
+        polling.sendall(_next_reply(event))
         # Some clients answer where they polled, others on a connection of its own.
         answering, answer = self._message()
         answering.sendall(http.encode("HTTP/1.1 202 Accepted", {}, b"{}"))
@@ -171,75 +201,24 @@ class Process:
 
     def cpu(self) -> float:
         """CPU seconds so far, of the process and of every other one in its session."""
-        return sum(_cpu_of(pid) for pid in _session(self._process.pid))
+        return sum(proc.cpu_of(pid) for pid in proc.session(self._process.pid))
+
+    def memory(self) -> float:
+        """kB (1024 bytes) that are resident now, shared pages in parts, all processes."""
+        return sum(proc.pss_of(pid) for pid in proc.session(self._process.pid))
 
     def peak_memory(self) -> float:
         """MB, as Lambda counts them (1024 × 1024): the most that was resident, all processes."""
-        return sum(_peak_of(pid) for pid in _session(self._process.pid))
+        return sum(proc.peak_of(pid) for pid in proc.session(self._process.pid))
 
 
-def _query(question: str) -> str:
-    return json.dumps(
-        {
-            "version": "1.2",
-            "type": "query",
-            "query": [{"role": "user", "content": question, "content_type": "text/markdown"}],
-            "user_id": "u-1",
-            "conversation_id": "c-1",
-            "message_id": "m-1",
-            "metadata": "",
-        }
-    )
-
-
-def _event(headers: dict[str, str], body: str) -> bytes:
-    """A Function URL's (payload 2.0)."""
-    return json.dumps(
-        {
-            "version": "2.0",
-            "routeKey": "$default",
-            "rawPath": "/",
-            "rawQueryString": "",
-            "headers": {"host": "x.lambda-url.eu-west-1.on.aws", **headers},
-            "requestContext": {
-                "http": {
-                    "method": "POST",
-                    "path": "/",
-                    "protocol": "HTTP/1.1",
-                    "sourceIp": "192.0.2.1",
-                    "userAgent": "bench",
-                },
-                "requestId": str(uuid.uuid4()),
-                "routeKey": "$default",
-                "stage": "$default",
-            },
-            "isBase64Encoded": False,
-            "body": body,
-        }
-    ).encode()
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of a session. Source: proc(5), stat, field 6."""
-    pids = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if fields[3] == str(leader):
-                pids.append(int(stat.parent.name))
-    return pids
-
-
-def _cpu_of(pid: int) -> float:
-    # clock_getcpuclockid(3), which Python doesn't offer: the clock of a process, to the nanosecond.
-    with suppress(OSError):
-        return time.clock_gettime((~pid << 3) | 2)
-    return 0.0
-
-
-def _peak_of(pid: int) -> float:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
+def _next_reply(event: bytes) -> bytes:
+    """The answer to `next` that hands out an invocation with this event."""
+    head = {
+        "Content-Type": "application/json",
+        "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
+        "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 600_000),
+        "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:1:function:f:live",
+        "Lambda-Runtime-Trace-Id": "Root=1-00000000-000000000000000000000000;Sampled=0",
+    }
+    return http.encode("HTTP/1.1 200 OK", head, event)

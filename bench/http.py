@@ -1,11 +1,8 @@
 """As little HTTP as a measurement needs: blocking sockets, whole heads, bodies to their end."""
 
-import selectors
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 FIRST_EVENT = b"event: text"
 TIMEOUT = 60  # seconds without a byte
@@ -40,22 +37,6 @@ def receive(connection: socket.socket) -> Message:
             break
         data += _some(connection)
     return Message(bytes(data[:end]), bytes(data[end + 4 :]), first_event_at, time.perf_counter())
-
-
-def drain(connections: Sequence[socket.socket]) -> None:
-    """Read all of them to their ends, and close them."""
-    with selectors.DefaultSelector() as selector:
-        for connection in connections:
-            selector.register(connection, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(TIMEOUT)
-            if not ready:
-                raise TimeoutError("an answer stopped arriving")
-            for each, _ in ready:
-                connection = cast(socket.socket, each.fileobj)
-                if not connection.recv(1 << 18):
-                    selector.unregister(connection)
-                    connection.close()
 
 
 def _some(connection: socket.socket) -> bytes:

@@ -4,11 +4,13 @@ One against one: a round of many variants evicts everybody's caches and doubles 
 """
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.environment import Process, Variant
+from bench.questions import query
 from bench.variants import KEY
 from local.aws_lambda.cgroups import Cgroups
 
@@ -17,6 +19,8 @@ Take = Callable[[], Sample]
 
 ROUNDS = 9  # at least: medians of fewer move too much
 WARM_UP = 6
+BURSTS = 3
+HELD = "2 0.7"  # seconds between an answer's two events
 _names = itertools.count()
 
 
@@ -29,6 +33,10 @@ class Figure:
     ratio: float
     low: float
     high: float
+
+    def __mul__(self, factor: float) -> "Figure":
+        """In another unit."""
+        return replace(self, value=self.value * factor, reference=self.reference * factor)
 
     @classmethod
     def of(cls, values: Sequence[float], references: Sequence[float]) -> "Figure":
@@ -89,6 +97,37 @@ def warm(variant: Variant, question: str, asks: int) -> Sample:
 def concurrent(variant: Variant, conversations: int, question: str) -> Sample:
     """CPU seconds of a web server for that many conversations at once."""
     with Process(variant) as process:
-        for _ in range(WARM_UP):
-            process.ask("200 0", KEY)
-        return {"cpu": process.ask_many(question, KEY, conversations)}
+        _warm_up_many(process)
+        return {"cpu": process.ask_many(query(question), KEY, conversations).cpu}
+
+
+def many(variant: Variant, conversations: int, question: str, history: int = 0) -> Sample:
+    """Of a process that is warm, with that many conversations at once, `BURSTS` times: CPU seconds
+    for an event, and seconds to a first event, the median and the 99th percentile."""
+    with Process(variant) as process:
+        _warm_up_many(process)
+        asked = query(question, history)
+        bursts = [process.ask_many(asked, KEY, conversations) for _ in range(BURSTS)]
+    first_events = sorted(itertools.chain.from_iterable(each.first_events for each in bursts))
+    return {
+        "cpu": sum(each.cpu for each in bursts) / sum(each.events for each in bursts),
+        "first_event": statistics.median(first_events),
+        "first_event_99": first_events[math.ceil(len(first_events) * 0.99) - 1],
+    }
+
+
+def held(variant: Variant, conversations: int, history: int = 0) -> Sample:
+    """kB of memory that each conversation takes beyond the first one while all are in their midst;
+    in a process that had a few before, one at a time."""
+    asked, seen = query(HELD, history), []
+    with Process(variant) as process:
+        _warm_up_many(process)
+        for count in (1, conversations):
+            process.ask_many(asked, KEY, count, lambda: seen.append(process.memory()))
+    one, all_of_them = seen
+    return {"memory": (all_of_them - one) / (conversations - 1)}
+
+
+def _warm_up_many(process: Process) -> None:
+    for _ in range(WARM_UP):
+        process.ask_many(query("200 0"), KEY, 1)

@@ -1,6 +1,6 @@
 """What was measured, as the tables of bench/results.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.measure import Figure
@@ -53,36 +53,61 @@ class Report:
 
     machine: str
     targets: list[Row] = field(default_factory=list)
+    many: list[Row] = field(default_factory=list)
     peers: dict[str, dict[str, Figure]] = field(default_factory=dict)
     curve: dict[int, Figure] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)  # by section: what is missing from it
 
 
 def markdown(report: Report) -> str:
     parts = [
         "# Measured by `make bench`",
-        f"{report.machine}. Each row is two processes in turns, one against one; a ratio is the "
-        "median of the rounds' ratios, with their quartiles. Times differ from machine to "
-        "machine and from Lambda's, ratios much less.",
+        "Each row is two processes in turns, one against one; a ratio is the median of the rounds' "
+        "ratios, with their quartiles. Times differ from machine to machine and from Lambda's, "
+        "ratios much less.\n\n"
+        "*At least*: the bot without a host, which is fastapi_poe's `handle_query` and a write for "
+        "each event ([floor.py](peers/floor.py)). What a host adds can be saved, this cannot; on a "
+        "machine with slow system calls it is most of the time.",
+        *(f"## {title}\n\n{report.machine}.\n\n{text}" for title, text in _sections(report)),
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(report: Report) -> Iterator[tuple[str, str]]:
+    """Titles and texts of what was measured."""
     if report.targets:
-        parts += [
-            "## Against the targets",
-            _table(_TARGETS, map(_target_cells, report.targets)),
-            "*At least*: the bot without a host, which is fastapi_poe's `handle_query` and a write "
-            "for each event ([floor.py](peers/floor.py)). What a host adds can be saved, this "
-            "cannot; on a machine with slow system calls it is most of the time.",
-        ]
+        yield "Against the targets", _table(_TARGETS, map(_target_cells, report.targets))
+    if report.many:
+        yield (
+            "64 conversations at once",
+            f"{MANY}\n\n{_table(_TARGETS, map(_target_cells, report.many))}",
+        )
     if report.peers:
         header = ("uvicorn = 1", *PEER_MEASURES.values())
         rows = [_peer_cells(name, found) for name, found in report.peers.items()]
-        parts += ["## The same bot, hosted in other ways", _table(header, rows)]
-    if report.curve:
+        yield "The same bot, hosted in other ways", _table(header, rows) + _note(report, "peers")
+    if report.curve or "curve" in report.notes:
         rows = [_curve_cells(memory, found) for memory, found in report.curve.items()]
-        parts += ["## From start to first event, by memory size", _table(_CURVE, rows)]
-    return "\n\n".join([*parts, *report.notes]) + "\n"
+        text = _table(_CURVE, rows) + _note(report, "curve")
+        yield "From start to first event, by memory size", text
 
 
+def _note(report: Report, section: str) -> str:
+    return f"\n\n{report.notes[section]}" if section in report.notes else ""
+
+
+def merged(old: str, new: str) -> str:
+    """`old` with the sections of `new` in place of its own of the same titles."""
+    head, *fresh = new.rstrip().split("\n## ")
+    _, *kept = old.rstrip().split("\n## ")
+    parts = {part.partition("\n")[0]: part.rstrip() for part in (*kept, *fresh)}
+    return "\n\n## ".join([head.rstrip(), *parts.values()]) + "\n"
+
+
+MANY = (
+    "In one process, as on Managed Instances, and as many in one uvicorn. All ask in one moment; "
+    "of the memory, the first conversation's isn't counted."
+)
 _TARGETS = (
     "what",
     "reference",
@@ -114,6 +139,8 @@ def _curve_cells(memory: int, figure: Figure) -> Sequence[str]:
 
 
 def _time(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 

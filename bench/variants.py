@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
@@ -127,6 +127,13 @@ class Variants:
                 **(environment or self.secret.environment),
             },
         )
+
+    def ours_in_slots(self, slots: int) -> Variant:
+        """With several invocations at once; 1 is the function as it is otherwise."""
+        return replace(self.ours(), slots=slots)
+
+    def floor_in_slots(self, slots: int) -> Variant:
+        return replace(self.floor(), slots=slots)
 
     def ours_under_uvicorn(self) -> Variant:
         """`handler.asgi:app` on the peers' uvicorn."""

@@ -3,6 +3,9 @@
 import re
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,12 +13,15 @@ import pytest
 
 from bench import cost, http, picture, results
 from bench.environment import Process, Variant
+from bench.many import Conversation, Slots, converse
 from bench.measure import Figure, compare
+from bench.questions import query
 from bench.results import PEER_MEASURES, Report, Row
 from infra.toolchain.folders import ROOT
 
 PEERS = ROOT / "bench" / "peers"
 KEY = "k" * 32
+FIGURE = Figure(0.3, 0.4, 0.75, 0.7, 0.8)
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the bench is for Linux")
 
 
@@ -70,21 +76,79 @@ def test_the_package_answers_the_bench(build_with_bot, runtime_python: Path) -> 
         assert process.peak_memory() > 10
 
 
-@needs_linux
-def test_a_web_server_answers_the_bench() -> None:
+@pytest.fixture
+def peer_server() -> Iterator[Process]:
     command = [sys.executable, "web_server.py", "asgi_app:app"]
     environment = {"POE_ACCESS_KEY": KEY, "PYTHONWARNINGS": "ignore"}
-    variant = Variant("uvicorn", command, PEERS, environment, is_web_server=True)
-    with Process(variant) as process:
-        answer = process.ask("3 0", KEY)
-        assert 0 < answer.first_event <= answer.total
-        assert process.ask_many("3 0", KEY, 5) > 0
+    with Process(Variant("uvicorn", command, PEERS, environment, is_web_server=True)) as process:
+        yield process
+
+
+@needs_linux
+def test_a_web_server_answers_the_bench(peer_server: Process) -> None:
+    answer = peer_server.ask("3 0", KEY)
+    assert 0 < answer.first_event <= answer.total
+    burst = peer_server.ask_many(query("3 0"), KEY, 5)
+    assert len(burst.first_events) == 5
+    assert min(burst.first_events) > 0
+    assert burst.events == 15
+    assert burst.cpu > 0
+
+
+@needs_linux
+def test_a_runtime_answers_several_at_once_and_again(build_with_bot, runtime_python: Path) -> None:
+    package = build_with_bot((PEERS / "bench_bot.py").read_text())
+    command = [str(package / "bootstrap"), str(runtime_python), "/var/runtime/bootstrap.py"]
+    environment = {"LAMBDA_TASK_ROOT": str(package), "POE_ACCESS_KEY": KEY}
+    with Process(Variant("ours", command, package, environment, slots=3)) as process:
+        for count in (3, 2):
+            burst = process.ask_many(query("2 0.1", history=200_000), KEY, count)
+            assert len(burst.first_events) == count
+            assert burst.events == 2 * count
+
+
+@needs_linux
+def test_memory_is_read_while_all_are_in_their_midst(peer_server: Process) -> None:
+    seen: list[float] = []
+    peer_server.ask_many(query("2 1"), KEY, 3, lambda: seen.append(peer_server.memory()))
+    assert len(seen) == 1
+    assert seen[0] > 1000
+    with pytest.raises(RuntimeError, match="before each had its first event"):
+        # Of two, the first is over before the other one begins.
+        converse(
+            [peer_server.conversation(query(asked), KEY) for asked in ("1 0", "1 0.5")], seen.clear
+        )
+
+
+def test_a_runtime_that_asks_for_more_than_its_slots_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        slots = stack.enter_context(closing(Slots(listener, 1)))
+        calls = [socket.create_connection(listener.getsockname()) for _ in range(2)]
+        for call in calls:
+            stack.enter_context(call)
+            call.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(RuntimeError, match="more than 1 calls"):
+            slots.wait()
+
+
+def test_an_answer_that_is_cut_short_is_an_error() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        conversation = Conversation(near, b"")
+        far.sendall(b"HTTP/1.1 200 OK\r\n\r\n5\r\nevent")
+        assert not conversation.receive()
+        far.close()
+        with pytest.raises(ConnectionResetError, match="cut short"):
+            conversation.receive()
 
 
 @needs_linux
 def test_what_is_least_answers_as_a_runtime_and_under_a_web_server() -> None:
     quiet = {"PYTHONWARNINGS": "ignore"}
     runtime = Variant("floor", [sys.executable, "floor.py"], PEERS, quiet)
+    with Process(replace(runtime, slots=2)) as process:
+        for _ in range(2):
+            assert process.ask_many(query("3 0"), KEY, 2).events == 6
     server = [sys.executable, "web_server.py", "floor:app"]
     for variant in (runtime, Variant("floor", server, PEERS, quiet, is_web_server=True)):
         with Process(variant) as process:
@@ -93,7 +157,7 @@ def test_what_is_least_answers_as_a_runtime_and_under_a_web_server() -> None:
 
 
 def test_a_report_becomes_tables_and_a_picture() -> None:
-    figure = Figure(0.3, 0.4, 0.75, 0.7, 0.8)
+    figure = FIGURE
     report = Report("a machine")
     report.targets = [
         Row("start", "peer", figure, 0.75, floor=figure),
@@ -107,7 +171,24 @@ def test_a_report_becomes_tables_and_a_picture() -> None:
     )
     assert "≤ 0.2 ✗" in text
     assert "| 512 MB | 300.0 ms |" in text
+    assert "| start | peer | 55 µs |" in results.markdown(
+        Report("a machine", many=[Row("start", "peer", Figure(55e-6, 1, 1, 1, 1), None)])
+    )
     assert "this & that" in "".join(ElementTree.fromstring(picture.svg(report)).itertext())
+
+
+def test_single_sections_replace_their_own_in_the_results() -> None:
+    old = Report("old", [Row("a", "b", FIGURE, None)], [Row("c", "d", FIGURE, None)])
+    new = Report("new", many=[Row("e", "f", FIGURE, None)])
+    text = results.merged(results.markdown(old), results.markdown(new))
+    part = results.markdown(new)[results.markdown(new).index("\n## ") :]
+    assert text == results.markdown(Report("old", old.targets)) + text[-len(part) :]
+    assert text.endswith(part)
+    assert "| c |" not in text
+
+
+def test_a_figure_has_other_units() -> None:
+    assert Figure(300, 400, 0.75, 0.7, 0.8) == FIGURE * 1000
 
 
 def test_peers_have_the_same_versions_as_the_package() -> None:
