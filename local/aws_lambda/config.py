@@ -10,6 +10,7 @@ from os.path import exists
 from pathlib import Path
 from typing import Literal
 
+from infra.toolchain.errors import UserError
 from local.aws_lambda.invocation import InitError
 
 ALIAS = "live"
@@ -31,7 +32,7 @@ class FunctionConfig:
         package, python = Path("build/package-3.13-x86_64"), Path("/usr/bin/python3.13")
         FunctionConfig(package, python, environment={"LOG_LEVEL": "debug"}, memory_mb=512)
 
-    Below each field stands what it means.
+    Below each field stands what it means. Raises UserError for what Lambda doesn't combine.
     """
 
     package: Path
@@ -66,6 +67,13 @@ class FunctionConfig:
     serves for all.) Credentials come from an endpoint, as Lambda has it."""
     freeze: bool = True
     """Stop the processes between invocations, as Lambda does."""
+
+    def __post_init__(self) -> None:
+        if self.snapstart and self.concurrency > 1:
+            raise UserError(
+                f"SnapStart and a concurrency of {self.concurrency} can't be combined, since"
+                " Managed Instances don't have SnapStart: leave one of them out"
+            )
 
     @property
     def arn(self) -> str:
@@ -128,6 +136,7 @@ def lambda_environment(
         variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
         del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
     if config.concurrency > 1:
+        variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "lambda-managed-instances"
         variables["AWS_LAMBDA_MAX_CONCURRENCY"] = str(config.concurrency)
     if tmp is not None:
         variables["TMPDIR"] = str(tmp)

@@ -1,6 +1,7 @@
 """A function's execution environments: started when none is free, kept warm, ended when idle."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from local.aws_lambda.config import FunctionConfig
@@ -27,6 +28,7 @@ class Environments:
         self._all: list[Environment] = []
         self._idle: dict[Environment, asyncio.TimerHandle] = {}  # the one used last is the last
         self._busy: list[Environment] = []  # with room, perhaps
+        self._starting: dict[Environment, asyncio.Task[Environment]] = {}  # for requests
         self._ends: set[asyncio.Task[None]] = set()
 
     @property
@@ -62,17 +64,44 @@ class Environments:
         if environment.config.concurrency > 1:
             self._busy.append(environment)
 
-    async def start_for_request(self, environment: Environment) -> Environment:
-        """As on AWS, an init that was too slow starts again within the function's own time.
+    def starting(self) -> Environment | None:
+        """One that starts for other requests and has room for this one, too; None without any."""
+        for environment in self._starting:
+            current = environment.config is self.config
+            if current and environment.reserved < environment.config.concurrency:
+                environment.reserved += 1
+                return environment
+        return None
 
-        Gives the environment that started. Raises InitError.
-        """
+    def start_for_request(self) -> Environment:
+        """Begin to start one more; see `ready`."""
+        environment = self.new()
+        environment.reserved = 1
+        self._starting[environment] = task = asyncio.create_task(self._start_twice(environment))
+        task.add_done_callback(partial(self._has_started, environment))
+        return environment
+
+    async def ready(self, environment: Environment) -> Environment:
+        """Wait for its start, if it is under way. Gives the environment that can take the request,
+        which may be another one. Raises InitError."""
+        if task := self._starting.get(environment):
+            return await asyncio.shield(task)  # others may wait for it
+        return environment
+
+    async def _start_twice(self, environment: Environment) -> Environment:
+        """As on AWS, an init that was too slow starts again within the function's own time."""
         try:
             await self.start(environment, environment.config.init_timeout_s)
+            return environment
         except InitTimeout:
-            environment = self.new()
-            await self.start(environment, environment.config.timeout_s)
-        return environment
+            another = self.new()
+            await self.start(another, another.config.timeout_s)
+            return another
+
+    def _has_started(self, environment: Environment, task: asyncio.Task[Environment]) -> None:
+        del self._starting[environment]
+        if not task.cancelled():
+            task.exception()  # seen: whoever waited for it may be gone
 
     async def warm(self) -> Environment | None:
         """One that has room, or the idle one that was used last; None without any."""
@@ -119,7 +148,9 @@ class Environments:
         """End all of them, once no request is under way."""
         for timer in self._idle.values():
             timer.cancel()
-        await asyncio.gather(*self._ends, return_exceptions=True)
+        for task in self._starting.values():
+            task.cancel()
+        await asyncio.gather(*self._starting.values(), *self._ends, return_exceptions=True)
         await self._stop(*self._all)
         self._reaper.close()
 

@@ -165,7 +165,7 @@ class ConcurrentCalls:
     def answer(self, request_id: str, headers: Mapping[str, str]) -> None:
         """The runtime begins to answer. `headers`: by name in lower case."""
         if request_id in self._timed_out:
-            raise Refused(400, "InvalidRequestID", "Invalid request ID")
+            raise Refused(410, "InvokeTimeout", "Invoke timeout")
         self._with(request_id).answer(request_id, headers)
 
     def answered(self, request_id: str) -> None:

@@ -156,12 +156,12 @@ class LocalLambda:
         self, request_id: str, event: bytes, trace_id: str, responder: Responder
     ) -> bool:
         """Run the function and return when it has answered; False if all environments are busy."""
-        environment = await self._warm_environment()
+        environment = await self._warm_environment() or self._environments.starting()
         if environment is None:
             if self._environments.full:
                 self.records.append(InvocationRecord(request_id, Outcome.THROTTLED))
                 return False
-            environment = self._environments.new()
+            environment = self._environments.start_for_request()
         trace_id = f"{trace_id};Parent={secrets.token_hex(8)};Sampled=0"
         invocation = Invocation(request_id, event, self.config.arn, trace_id, responder)
         # A task of its own: a client that goes away ends its connection, never the invocation.
@@ -185,10 +185,9 @@ class LocalLambda:
         return await self._environments.warm()
 
     async def _run(self, invocation: Invocation, environment: Environment) -> None:
-        """One invocation from the start of its environment, if need be, to that one's release."""
+        """One invocation, from when its environment is ready, to that one's release."""
         try:
-            if environment.pid is None:
-                environment = await self._environments.start_for_request(environment)
+            environment = await self._environments.ready(environment)
             self.records.append(await environment.run(invocation))
         except InitError as error:
             await invocation.fail(FunctionError.of(error.error_type, error.message))

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from infra.toolchain.errors import UserError
 from local.aws_lambda.runtime_state import INVOCATION_ID, ConcurrentCalls, Refused
 from local.aws_lambda.service import LocalLambda, Outcome
 from tests.support.local_lambda import function_config, write_package
@@ -73,6 +74,55 @@ async def test_one_more_starts_another_environment(tmp_path):
         assert len(function.pids) == 2
 
 
+async def test_requests_share_an_environment_that_starts(tmp_path):
+    """As many as it has slots; the next one starts another environment."""
+    async with LocalLambda(config_of(tmp_path), on_line=print) as function:
+        await asyncio.gather(*(ask(function, "together") for _ in range(2 * SLOTS)))
+        await function.settled()
+        assert len(function.pids) == 2
+    assert all(record.outcome is Outcome.DONE for record in function.records)
+    assert sum(record.init_ms is not None for record in function.records) == 2
+
+
+async def test_a_start_that_fails_fails_the_requests_that_share_it(tmp_path):
+    package = write_package(tmp_path / "package", "sys.exit(3)")
+    config = function_config(package, concurrency=SLOTS)
+    async with LocalLambda(config, on_line=print) as function:
+        answers = await asyncio.gather(*(ask(function, "now") for _ in range(SLOTS)))
+        await function.settled()
+    assert {answer.error.type for answer in answers} == {"Runtime.ExitError"}
+    assert len(function.records) == SLOTS
+
+
+async def test_a_second_start_serves_all_that_shared_the_first(tmp_path):
+    """As on Lambda, a start that took too long begins again."""
+    package = write_package(tmp_path / "package", "time.sleep(1)\n" + FUNCTION)
+    config = function_config(package, concurrency=SLOTS, init_timeout_s=0.5)
+    async with LocalLambda(config, on_line=print) as function:
+        await asyncio.gather(*(ask(function, "together") for _ in range(SLOTS)))
+        await function.settled()
+        assert len(function.pids) == 1
+    assert all(record.outcome is Outcome.DONE for record in function.records)
+
+
+async def test_a_process_knows_that_it_runs_on_an_instance(tmp_path):
+    package = write_package(
+        tmp_path / "package",
+        """
+        id, event, headers = next_invocation()
+        respond(id, os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"])
+        next_invocation()
+        """,
+    )
+    async with LocalLambda(function_config(package, concurrency=2), on_line=print) as function:
+        assert (await ask(function, 1)).payload == b'"lambda-managed-instances"'
+
+
+def test_snapstart_is_not_combined_with_several_at_once(tmp_path):
+    with pytest.raises(UserError, match="SnapStart and a concurrency of 2 can't be combined"):
+        function_config(tmp_path, concurrency=2, snapstart=True)
+
+
 async def test_a_timeout_ends_one_invocation_and_its_late_answer_is_refused(tmp_path):
     lines = []
     config = config_of(tmp_path, timeout_s=1)
@@ -81,7 +131,7 @@ async def test_a_timeout_ends_one_invocation_and_its_late_answer_is_refused(tmp_
         late, answer = await asyncio.gather(ask(function, "never"), ask(function, "now"))
         assert late.error.type == "Sandbox.Timeout"
         assert answer.error is None
-        while "answered 400" not in lines:
+        while "answered 410" not in lines:
             await asyncio.sleep(0.01)
         answers = await asyncio.gather(*(ask(function, "together") for _ in range(SLOTS)))
         assert {json.loads(each.payload)[1] for each in answers} == set(function.pids)
@@ -148,7 +198,7 @@ def test_each_answer_belongs_to_its_own_invocation():
 def test_a_timeout_frees_the_slot_and_shuts_the_answer_out():
     calls = running(1, "a")
     calls.time_out("a")
-    with pytest.raises(Refused, match="Invalid request ID"):
+    with pytest.raises(Refused, match="Invoke timeout"):
         answer(calls, "a")
     calls.next()
     calls.hand_out("b", "b-token")
