@@ -36,12 +36,15 @@ def _synthesize() -> None:
 
     from infra.stack.bot_stack import BotStack
 
-    app = cdk.App(analytics_reporting=False)
+    # The host's own template is linted by its tests: the CDK's linter takes five seconds to start.
+    app = cdk.App(analytics_reporting=False, builtin_cloud_formation_validation=False)
     given = given_to_the_cdk(app.node.get_all_context())
     bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
     options = options_for(bot, given)
     package = build(bot, options.target, bot.output / f"package-{options.target.name}")
     extend(BotStack(app, options, package), bot)
+    if (bot.path / EXTENSION).is_file():
+        cdk.Validations.of(app).add_plugins(cdk.CloudFormationValidatePlugin())
     app.synth()
 
 

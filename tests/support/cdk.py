@@ -63,7 +63,9 @@ def synthesize(
 ) -> Synthesized:
     """`bot`: whose stack.py adds to the stack."""
     with tempfile.TemporaryDirectory() as folder:
-        app = cdk.App(analytics_reporting=False, outdir=folder)
+        app = cdk.App(
+            analytics_reporting=False, outdir=folder, builtin_cloud_formation_validation=False
+        )
         if nag:
             cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
         stack = BotStack(app, Options.from_context(context), package)
