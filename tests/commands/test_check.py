@@ -1,7 +1,6 @@
 """`make check` against bots that are served well, and against those that are not."""
 
 import asyncio
-import importlib.util
 import io
 import json
 import socket
@@ -36,11 +35,8 @@ from poe.client.turn import Limits
 from tests.support.aws import aws, run
 from tests.support.bots import KEY, PacedBot, served, served_bot
 from tests.support.closed import CLOSED
+from tests.support.entries import needs_awslambdaric
 
-needs_awslambdaric = pytest.mark.skipif(
-    importlib.util.find_spec("awslambdaric") is None,
-    reason="awslambdaric is not installed: it has no wheel for every platform",
-)
 SLOW_BOT = """
 import asyncio
 import fastapi_poe as fp

@@ -10,7 +10,8 @@ import pytest
 
 from infra.toolchain.folders import ROOT
 from tests.support.bot_folder import write_folder
-from tests.support.entries import ENTRIES, ask, served_by
+from tests.support.entries import ENTRIES, ask, needs_awslambdaric, served_by
+from tests.support.explained import explained
 from tests.support.package import KEY, started
 
 pytestmark = pytest.mark.anyio
@@ -84,19 +85,23 @@ async def load(text):
 """
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+CLOSING = (
+    'LOOP = asyncio.get_event_loop()\nNOW = LOOP.run_until_complete(load("now"))\nLOOP.close()'
+)
+
+
+# uvicorn has no loop yet. (The others run a coroutine by asyncio.run in the next test.)
 @pytest.mark.parametrize(
-    "now",
+    ("entry", "now"),
     [
-        'NOW = asyncio.run(load("now"))',
-        'LOOP = asyncio.get_event_loop()\nNOW = LOOP.run_until_complete(load("now"))\nLOOP.close()',
+        ("bootstrap", CLOSING),
+        pytest.param("awslambdaric", CLOSING, marks=needs_awslambdaric),
+        ("uvicorn", 'NOW = asyncio.run(load("now"))'),
     ],
-    ids=["asyncio.run", "a loop that it closes"],
+    ids=["bootstrap", "awslambdaric", "uvicorn"],
 )
 async def test_a_bot_may_run_a_coroutine_at_import_under_every_entry(build_with_bot, entry, now):
     source = f"{LOADING}{now}\ndef answer(): return NOW\n{ANSWERING}"
-    if entry == "uvicorn":  # it has no loop yet
-        source = source.replace("get_event_loop", "new_event_loop")
     async with served_by(entry, build_with_bot(source)) as url:
         assert await ask(url, "hi") == "now"
 
@@ -148,14 +153,6 @@ def test_the_folder_comes_first_and_what_was_on_the_path_stays_where_it_was(tmp_
 # Starts that fail
 
 
-async def start_error(package, python):
-    async with started(package, python) as process:
-        status, _ = await process.end()
-        [request] = process.double.requests
-    assert (status, request.path) == (1, "init/error")
-    return json.loads(request.body)["errorMessage"]
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -199,17 +196,28 @@ async def start_error(package, python):
             "{}['A_KEY']",
             "KeyError: 'A_KEY' (bot.py:1 in <module>)",
         ),
+        (
+            "raise OSError(30, 'a secret text')",
+            "OSError (bot.py:1 in <module>): on Lambda only /tmp can be written to, and each"
+            " environment has its own: keep what has to last in a database",
+        ),
+        (
+            "raise BaseExceptionGroup('a secret text', [SystemExit(1)])",
+            "BaseExceptionGroup (bot.py:1 in <module>)",
+        ),
     ],
 )
-async def test_a_failure_that_many_bots_come_with_gets_a_sentence(
-    build_with_bot, runtime_python, source, message
-):
-    package = build_with_bot(source, {"words.py": "\nimport missing\n", "fine.py": ""})
-    assert await start_error(package, runtime_python) == message
+def test_a_failure_that_many_bots_come_with_gets_a_sentence(tmp_path, source, message):
+    files = {"bot.py": source, "words.py": "\nimport missing\n", "fine.py": ""}
+    assert explained(tmp_path, files) == message
 
 
 async def test_a_package_without_a_bot_says_so(build_with_bot, runtime_python):
     package = build_with_bot(ANSWERING)
     (package / "bot/bot.py").unlink()
-    message = await start_error(package, runtime_python)
+    async with started(package, runtime_python) as process:
+        status, _ = await process.end()
+        [request] = process.double.requests
+    assert (status, request.path) == (1, "init/error")
+    message = json.loads(request.body)["errorMessage"]
     assert message == f"there is no bot.py in {package}/bot: it has to define the bot, as `bot = …`"

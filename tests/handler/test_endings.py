@@ -145,24 +145,26 @@ class Function:
 
 
 @pytest.fixture(scope="module")
-def ending_package(build_with_bot):
-    return build_with_bot(BOT)
-
-
-@pytest.fixture
-async def function(ending_package, runtime_python):
+async def running(build_with_bot, runtime_python):
+    """The function, with the lines that it writes. It starts a new process after each that ended,
+    so tests share one."""
     lines = []
     config = FunctionConfig(
-        ending_package,
+        build_with_bot(BOT),
         runtime_python,
         environment={"POE_ACCESS_KEY": KEY},
         timeout_s=TIMEOUT_S,
     )
-    async with (
-        LocalLambda(config, on_line=lines.append) as function,
-        httpx.AsyncClient(timeout=20) as http,
-    ):
-        yield Function(function, lines, http)
+    async with LocalLambda(config, on_line=lines.append) as function:
+        yield function, lines
+
+
+@pytest.fixture
+async def function(running):
+    started, lines = running
+    lines.clear()
+    async with httpx.AsyncClient(timeout=20) as http:
+        yield Function(started, lines, http)
 
 
 def error_of(body):
@@ -228,25 +230,21 @@ async def test_a_bot_that_swallows_every_cancellation_is_ended_without_it(functi
     assert function.records[-1].pid != pid  # it would have held the process
 
 
-@pytest.mark.parametrize("word", ["block", "busy"])
+@pytest.mark.parametrize("word", ["block-first", "block", "busy"])
 async def test_a_bot_that_cannot_be_stopped_is_cut_with_an_error_and_the_process_replaced(
     function, word
 ):
     status, body, whole = await function.ask(word)
-    assert (status, body, whole) == (200, BEGUN, False)
+    assert (status, body, whole) == (200, "" if word == "block-first" else BEGUN, False)
     record = function.records[-1]
     assert record.error.type == "Deadline"  # by trailers, before Lambda's own end
     assert record.outcome is not Outcome.TIMEOUT
     line = function.line()
     assert (line["outcome"], line["DeadlineEndings"]) == ("deadline", 1)
+    [fatal] = [line for line in function.log() if line["level"] == "FATAL"]
+    assert fatal["requestId"] == line["requestId"] == record.id
     assert await function.serves()
     assert function.records[-1].pid != record.pid
-
-
-async def test_a_bot_that_blocks_before_its_first_event_is_cut_too(function):
-    status, body, whole = await function.ask("block-first")
-    assert (status, body, whole) == (200, "", False)
-    assert await function.serves()
 
 
 async def test_a_report_that_hangs_is_cancelled_and_the_process_stays(function):
@@ -297,13 +295,6 @@ async def test_a_line_that_a_bot_leaves_unfinished_costs_no_metrics(function, wo
     assert await function.ask(word) == (200, BEGUN + DONE, True)
     assert function.line()["outcome"] == "done"
     assert "half a line" in function.text
-
-
-@pytest.mark.parametrize("word", ["block-first", "block", "busy"])
-async def test_the_last_lines_of_a_bot_that_blocks_name_its_invocation(function, word):
-    await function.ask(word)
-    [fatal] = [line for line in function.log() if line["level"] == "FATAL"]
-    assert fatal["requestId"] == function.line()["requestId"] == function.records[-1].id
 
 
 async def test_a_bot_that_yields_something_else_is_told_what_to_write(function):

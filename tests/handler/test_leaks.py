@@ -9,7 +9,7 @@ import pytest
 from local.secrets_manager import secret
 from poe.client.conversation import Conversation, NotAnswering, Refused
 from poe.standin.standin import PoeStandIn
-from tests.support.entries import ENTRIES, query, served_by
+from tests.support.entries import needs_awslambdaric, query, served_by
 from tests.support.package import KEY
 
 pytestmark = pytest.mark.anyio
@@ -95,13 +95,26 @@ def assert_discreet(lines):
     assert all(line["level"] for line in parsed(lines))
 
 
-@pytest.mark.parametrize("level", ["INFO", "DEBUG", "TRACE"])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.fixture(scope="module")
+def package(build_with_bot):
+    return build_with_bot(BOT)
+
+
+# Every level, and every entry at one of the two that let libraries log most.
+@pytest.mark.parametrize(
+    ("entry", "level"),
+    [
+        ("bootstrap", "INFO"),
+        ("bootstrap", "TRACE"),
+        pytest.param("awslambdaric", "DEBUG", marks=needs_awslambdaric),
+        ("uvicorn", "TRACE"),
+    ],
+)
 async def test_a_run_at_any_log_level_tells_no_secret_and_no_message(
-    build_with_bot, tmp_path, entry, level
+    package, tmp_path, entry, level
 ):
     log = {"AWS_LAMBDA_LOG_LEVEL": level, "AWS_LAMBDA_LOG_FORMAT": "JSON"}
-    lines = await output_of(entry, build_with_bot(BOT), tmp_path, log)
+    lines = await output_of(entry, package, tmp_path, log)
     assert_discreet(lines)
     # It is the log of what was done, not of nothing.
     output = "\n".join(lines)
@@ -117,9 +130,9 @@ async def test_a_run_at_any_log_level_tells_no_secret_and_no_message(
     assert any("in a clean-up" in line["message"] for line in parsed(lines))
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-async def test_with_bot_debug_a_run_tells_all_in_lines_still(build_with_bot, tmp_path, entry):
-    lines = await output_of(entry, build_with_bot(BOT), tmp_path, {"BOT_DEBUG": "1"})
+@pytest.mark.parametrize("entry", ["bootstrap", "uvicorn"])
+async def test_with_bot_debug_a_run_tells_all_in_lines_still(package, tmp_path, entry):
+    lines = await output_of(entry, package, tmp_path, {"BOT_DEBUG": "1"})
     [error] = [line for line in parsed(lines) if f"raise {MESSAGE}" in line.get("traceback", "")]
     assert f"ValueError: raise {MESSAGE}{OTHER}" in error["traceback"]
     assert 'File "bot/bot.py", line ' in error["traceback"]

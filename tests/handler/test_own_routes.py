@@ -1,6 +1,7 @@
 """`app` in bot.py: pages and webhooks of the bot's own next to it, in each of the three ways."""
 
 import json
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -68,13 +69,25 @@ bot = Bot()
 """
 
 
-def built(tmp_path_factory, source):
-    return build_folder(tmp_path_factory.mktemp("own"), {"bot.py": source})
+@asynccontextmanager
+async def serving(folder, source, **modules):
+    """A client of the function whose bot.py is `source`, with further modules next to it."""
+    files = {"bot.py": source, **{f"{name}.py": text for name, text in modules.items()}}
+    package = build_folder(folder, files)
+    async with (
+        served_by("bootstrap", package) as url,
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        yield http
+
+
+async def answers(http, path=""):
+    return await ask(f"{http.base_url}{path}", "hello") == "hello"
 
 
 @pytest.fixture(scope="module")
-def routes(tmp_path_factory):
-    return built(tmp_path_factory, ROUTES)
+def routes(build_with_bot):
+    return build_with_bot(ROUTES)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -116,11 +129,9 @@ def pieces(sign: str):
 bot = fp.PoeBot()
 """
     sign = tmp_path / "arrived"
-    package = build_folder(tmp_path, {"bot.py": source})
     async with (
-        served_by("bootstrap", package) as url,
-        httpx.AsyncClient(timeout=20) as http,
-        http.stream("GET", f"{url}pieces", params={"sign": str(sign)}) as reply,
+        serving(tmp_path, source) as http,
+        http.stream("GET", "/pieces", params={"sign": str(sign)}) as reply,
     ):
         pieces = reply.aiter_text()
         assert await anext(pieces) == "first"
@@ -128,37 +139,34 @@ bot = fp.PoeBot()
         assert "".join([piece async for piece in pieces]) == "second"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "app = FastAPI()",
-        "app = fp.make_app(bot, bot_name='Mine')",
-        "import app",
-        "app = 'not an app'",
-    ],
-)
+PAGE = "FastAPI Poe bot server"
+
+
+@pytest.mark.parametrize("source", ["app = FastAPI()", "import app"])
 async def test_without_a_page_of_its_own_a_bot_has_fastapi_poes(tmp_path, source):
     start = "import fastapi_poe as fp\nfrom fastapi import FastAPI\nbot = fp.PoeBot()\n"
-    files = {"bot.py": start + source, "app.py": ""}
-    package = build_folder(tmp_path, files)
-    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
-        assert "FastAPI Poe bot server" in (await http.get(url)).text
-        assert (await http.get(f"{url}elsewhere")).status_code == 404
-        assert (await http.post(f"{url}elsewhere")).status_code == 404
+    async with serving(tmp_path, start + source, app="") as http:
+        assert PAGE in (await http.get("/")).text
+        assert (await http.get("/elsewhere")).status_code == 404
+        assert (await http.post("/elsewhere")).status_code == 404
 
 
 HOSTED = {
-    "make_app alone": "app = fp.make_app(Bot(), access_key='', bot_name='Mine')",
-    "make_app, imported by name": (
-        "from fastapi_poe import make_app\nimport modal_like\napp = make_app(Bot())"
-    ),
-    "make_app with an app of its own": "app = FastAPI()\nfp.make_app(Bot(), app=app)",
-    "without a key": "app = fp.make_app(Bot(), allow_without_key=True)",
+    "make_app, imported by name": """
+from fastapi_poe import make_app
+import modal_like
+app = make_app(Bot(), access_key='', bot_name='Mine', allow_without_key=True)
+""",
+    "make_app for a named bot and an app of its own": """
+bot = Bot(bot_name='Mine')
+app = FastAPI()
+fp.make_app(bot, app=app)
+""",
     "run": "fp.run(Bot(), access_key='k' * 32)",
     "run with make_app": "b = Bot()\napp = fp.make_app(b)\nfp.run(b, app=app)",
-    "a bot with a name": "bot = Bot(bot_name='Mine')\napp = fp.make_app(bot)",
 }
 HOSTED_BOT = """
+import os
 import httpx, socket
 import fastapi_poe as fp
 from fastapi import FastAPI
@@ -177,57 +185,54 @@ class Bot(fp.PoeBot):
 
 @pytest.mark.parametrize("hosting", HOSTED.values(), ids=HOSTED)
 async def test_lines_for_another_host_may_stay_in_the_file(tmp_path, hosting):
-    files = {"bot.py": HOSTED_BOT + hosting, "modal_like.py": ""}
-    package = build_folder(tmp_path, files)
-    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
-        assert await ask(url, "hello") == "hello"
-        assert (await http.post(url, json=SETTINGS)).status_code == 401
+    async with serving(tmp_path, HOSTED_BOT + hosting, modal_like="") as http:
+        assert await answers(http)
+        assert (await http.post("/", json=SETTINGS)).status_code == 401
+        assert PAGE in (await http.get("/")).text
 
 
 async def test_an_app_that_make_app_was_given_keeps_its_routes(tmp_path):
-    source = HOSTED_BOT + (
-        "mine = FastAPI()\nmine.get('/privacy')(lambda: 'nothing is kept')\n"
-        "app = fp.make_app(Bot(), app=mine)\n"
-    )
-    package = build_folder(tmp_path, {"bot.py": source})
-    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
-        assert (await http.get(f"{url}privacy")).json() == "nothing is kept"
-        assert await ask(url, "hello") == "hello"
+    source = """
+mine = FastAPI()
+mine.get('/privacy')(lambda: 'nothing is kept')
+app = fp.make_app(Bot(), app=mine)
+"""
+    async with serving(tmp_path, HOSTED_BOT + source) as http:
+        assert (await http.get("/privacy")).json() == "nothing is kept"
+        assert await answers(http)
 
 
 async def test_the_app_that_make_app_gave_may_have_any_name(tmp_path):
-    source = HOSTED_BOT + (
-        "class Modal: ...\napi = fp.make_app(Bot())\napp = Modal()\n"
-        "api.get('/health')(lambda: 'well')\n"
-    )
-    package = build_folder(tmp_path, {"bot.py": source})
-    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
-        assert (await http.get(f"{url}health")).json() == "well"
-        assert await ask(url, "hello") == "hello"
+    source = """
+class Modal: ...
+api = fp.make_app(Bot())
+app = Modal()
+api.get('/health')(lambda: 'well')
+"""
+    async with serving(tmp_path, HOSTED_BOT + source) as http:
+        assert (await http.get("/health")).json() == "well"
+        assert await answers(http)
 
 
 async def test_a_loop_over_the_bots_leaves_none_of_them_out(tmp_path):
-    source = HOSTED_BOT + (
-        "KEY = os.environ['POE_ACCESS_KEY']\n"
-        "bots = [Bot(path='/a', access_key=KEY), Bot(path='/b', access_key=KEY)]\n"
-        "for bot in bots:\n    print(bot.path)\n"
-        "app = fp.make_app(bots)\n"
-    )
-    package = build_folder(tmp_path, {"bot.py": "import os\n" + source})
-    async with served_by("bootstrap", package) as url:
-        assert await ask(f"{url}a", "hello") == "hello"
-        assert await ask(f"{url}b", "hello") == "hello"
+    source = """
+KEY = os.environ['POE_ACCESS_KEY']
+bots = [Bot(path='/a', access_key=KEY), Bot(path='/b', access_key=KEY)]
+for bot in bots:
+    print(bot.path)
+app = fp.make_app(bots)
+"""
+    async with serving(tmp_path, HOSTED_BOT + source) as http:
+        assert await answers(http, "a")
+        assert await answers(http, "b")
 
 
 async def test_the_bots_own_choice_goes_before_what_make_app_was_given(tmp_path):
     """The other one doesn't have a key, and isn't served."""
-    source = HOSTED_BOT + (
-        "app = fp.make_app(Bot(path='/other'), allow_without_key=True)\nbot = Bot()\n"
-    )
-    package = build_folder(tmp_path, {"bot.py": source})
-    async with served_by("bootstrap", package) as url, httpx.AsyncClient() as http:
-        assert await ask(url, "hello") == "hello"
-        assert (await http.post(f"{url}other", json=SETTINGS)).status_code == 404
+    source = "app = fp.make_app(Bot(path='/other'), allow_without_key=True)\nbot = Bot()\n"
+    async with serving(tmp_path, HOSTED_BOT + source) as http:
+        assert await answers(http)
+        assert (await http.post("/other", json=SETTINGS)).status_code == 404
 
 
 async def test_a_wsgi_app_is_not_served_and_said_so(tmp_path, runtime_python):

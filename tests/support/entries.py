@@ -15,17 +15,11 @@ from infra.toolchain.pythons import runtime_python
 from local.aws_lambda.service import FunctionConfig, LocalLambda
 from tests.support.package import KEY
 
-ENTRIES = [
-    "bootstrap",
-    pytest.param(
-        "awslambdaric",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("awslambdaric") is None,
-            reason="awslambdaric has no wheel for this machine",
-        ),
-    ),
-    "uvicorn",
-]
+needs_awslambdaric = pytest.mark.skipif(
+    importlib.util.find_spec("awslambdaric") is None,
+    reason="awslambdaric has no wheel for this machine",
+)
+ENTRIES = ["bootstrap", pytest.param("awslambdaric", marks=needs_awslambdaric), "uvicorn"]
 
 
 @asynccontextmanager
