@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from handler.log.errors import StartError
 from handler.log.setup import set_up
 from handler.runtime import sys_path
+from handler.runtime.deadlines import SHUTDOWN, SLOW_START
 from handler.runtime.deferred_models import deferred_models
 from handler.secret.reader import SecretReader
 from handler.secret.signed_call import CERTIFICATES
@@ -123,7 +124,6 @@ async def _serve(
     address: str, environ: MutableMapping[str, str], app: "App", began: float, concurrency: int
 ) -> int:
     from handler.runtime.context import Context
-    from handler.runtime.deadlines import SHUTDOWN, SLOW_START
     from handler.runtime.lifespan import lifespan
     from handler.runtime.loop import Loop
     from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
@@ -147,7 +147,7 @@ async def _serve(
             from handler.runtime.snapshot import pass_snapshot
 
             if status := await pass_snapshot(api, app):
-                return status
+                return _ending(status)
         elif (took := time.perf_counter() - began) > SLOW_START:
             logger.warning(
                 "the start took %.1f s, and Poe waits 5 s for an answer: import and load less at"
@@ -158,9 +158,14 @@ async def _serve(
             await Loop(api, app, context, state, concurrency).run()
         except RuntimeAPIError as error:
             logger.critical("%s", error)
-        # The app's shutdown, which comes now, may hang as anything of the bot's may.
-        threading.Timer(SHUTDOWN, os._exit, [1]).start()
-        return 1
+        return _ending(1)
+
+
+def _ending(status: int) -> int:
+    """Limit the app's shutdown, which comes now: it may hang, as anything of the bot's may. Gives
+    the exit status."""
+    threading.Timer(SHUTDOWN, os._exit, [status]).start()
+    return status
 
 
 def _snapshot_follows(environ: Mapping[str, str]) -> bool:

@@ -43,8 +43,8 @@ way.
 Under SnapStart that happens long before a user waits, and without the 10 s. An environment that is
 restored from the snapshot has 10 s of its own, in which the secret is read again. A key of the
 snapshot's may have been revoked, so this read can't be given up for a known key: it gets
-RESTORE_READ, two attempts that hang. What is left is for the bot's hooks, and for reporting a
-failure.
+RESTORE_READ, two attempts that hang. What is left until RESTORE is for the bot's hooks: one that is
+not done by then is reported, while Lambda still listens.
 """
 
 # Counted back from Lambda's deadline, in seconds.
@@ -60,6 +60,7 @@ DELIVERY = 2.0
 LAST_WRITE = 0.2
 START_READ = 8.5
 RESTORE_READ = 6.0
+RESTORE = 9.0
 SLOW_START = 4.0
 FRESH_READ = 3.0
 READ_STEP = 2.5  # to connect, to agree on TLS, to get an answer

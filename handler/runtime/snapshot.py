@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from handler.log.errors import StartError
+from handler.runtime.deadlines import RESTORE
 from handler.runtime.runtime_api import RuntimeAPI
 from handler.runtime.start_failure import report
 
@@ -24,6 +26,10 @@ BEFORE, AFTER = "Runtime.BeforeSnapshotError", "Runtime.AfterRestoreError"
 STATUS_BEFORE, STATUS_AFTER = 64, 65
 
 Hook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class SlowHook(StartError):
+    """A hook is not done when Lambda is about to end the restored environment."""
 
 
 class Restorable(Protocol):
@@ -43,11 +49,12 @@ async def pass_snapshot(api: RuntimeAPI, app: Restorable) -> int:
     except BaseException as error:  # a hook can raise anything
         await report(api.fail_init, "no snapshot can be taken", error, BEFORE)
         return STATUS_BEFORE
+    until = asyncio.get_running_loop().time() + RESTORE
     try:
         _reseed()
         await app.restore()
         for hook in _hooks("get_after_restore"):
-            await _run(hook)
+            await _run_until(until, hook)
     except BaseException as error:
         await report(api.fail_restore, "the bot cannot go on from its snapshot", error, AFTER)
         return STATUS_AFTER
@@ -59,6 +66,21 @@ def _hooks(getter: str) -> list[Hook]:
     was imported."""
     module = sys.modules.get("snapshot_restore_py")
     return getattr(module, getter)() if module else []
+
+
+async def _run_until(until: float, hook: Hook) -> None:
+    """`until`: by the event loop's clock. Raises `SlowHook`, and what the hook raises."""
+    try:
+        async with asyncio.timeout_at(until) as limit:
+            await _run(hook)
+    except TimeoutError:
+        if not limit.expired():  # the hook's own
+            raise
+        name = getattr(hook[0], "__qualname__", type(hook[0]).__name__)
+        raise SlowHook(
+            f"the hook `{name}` isn't done, and a restore may take 10 s in all: do less in hooks, or"
+            " give each call in them a time limit"
+        ) from None
 
 
 async def _run(hook: Hook) -> None:

@@ -93,4 +93,9 @@ def _found(status: int, body: bytes) -> dict[str, str]:
     found = {name: document.get(member, "") for member, name in VARIABLES.items()}
     if not all(isinstance(value, str) for value in found.values()):
         raise NoCredentials("a member that isn't text")
-    return found  # what is missing is found out where it is used
+    key_id, key, token = found.values()
+    if not key_id or not key:
+        raise NoCredentials("no AccessKeyId or no SecretAccessKey")
+    if not is_plain(key_id + key + token):
+        raise NoCredentials("a member with invalid characters")
+    return found

@@ -135,6 +135,11 @@ def test_a_token_that_no_header_can_hold_is_not_sent(token: str) -> None:
         ((200, b"[]"), "no JSON object"),
         (answer(AccessKeyId=None), "a member that isn't text"),
         (answer(Token=1), "a member that isn't text"),
+        ((200, b"{}"), "no AccessKeyId or no SecretAccessKey"),
+        (answer(AccessKeyId=""), "no AccessKeyId or no SecretAccessKey"),
+        (answer(SecretAccessKey=""), "no AccessKeyId or no SecretAccessKey"),
+        (answer(AccessKeyId="A\r\nX: y"), "a member with invalid characters"),
+        (answer(Token="t t"), "a member with invalid characters"),
     ],
 )
 def test_an_answer_without_credentials(given: tuple[int, bytes], words: str) -> None:
@@ -155,6 +160,14 @@ def test_the_secrets_reader_asks_again_and_then_says_that_there_are_none() -> No
     assert len(endpoint.asked) == 3
     assert f"the secret {ARN}: Lambda gives no credentials (asked 3 times" in str(raised.value)
     assert "at last status 500" in str(raised.value)
+
+
+def test_an_answer_without_keys_is_asked_for_again_and_names_no_variable() -> None:
+    with serving((200, b"{}")) as endpoint, pytest.raises(SecretUnreadable) as raised:
+        read({URI: endpoint.url})
+    assert len(endpoint.asked) == 3
+    assert "at last no AccessKeyId or no SecretAccessKey" in str(raised.value)
+    assert "AWS_ACCESS_KEY_ID" not in str(raised.value)
 
 
 def test_the_endpoint_goes_before_variables_which_would_be_the_snapshots() -> None:

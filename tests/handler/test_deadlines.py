@@ -35,7 +35,8 @@ def test_a_user_who_waits_for_a_fresh_secret_still_gets_a_first_byte():
 
 def test_a_restore_has_time_for_two_attempts_at_the_secret_and_for_hooks():
     attempts = sum(deadlines.READ_STEP + pause for pause in reader.PAUSES[:2])
-    assert attempts < deadlines.RESTORE_READ <= LAMBDA_RESTORE - 4
+    assert attempts < deadlines.RESTORE_READ <= deadlines.RESTORE - 3
+    assert deadlines.RESTORE <= LAMBDA_RESTORE - 1, "a failure has to be reported"
 
 
 def test_poes_limit_leaves_room_for_a_cold_start():

@@ -178,6 +178,47 @@ async def test_a_hook_that_fails_after_the_restore(start, end, definition):
     assert process.double.polls == 0
 
 
+HURRIED = "sys.modules['handler.runtime.snapshot'].RESTORE = 0.5\nimport time\n"
+
+
+@pytest.mark.parametrize(
+    "hook", ["def hook(): time.sleep(60)", "async def hook(): await asyncio.sleep(60)"]
+)
+async def test_a_hook_that_hangs_is_named_before_lambda_ends_the_restore(start, hook):
+    async with start(f"{HURRIED}@register_after_restore\n{hook}") as process:
+        await process.double.restore()
+        message = await failure(process, "restore/error", "Runtime.AfterRestoreError", 65)
+    assert message.startswith("the hook `hook` isn't done, and a restore may take 10 s in all")
+
+
+async def test_a_hooks_own_timeout_is_not_taken_for_that(start):
+    hook = "@register_after_restore\ndef hook(): raise TimeoutError"
+    async with start(hook) as process:
+        await process.double.restore()
+        message = await failure(process, "restore/error", "Runtime.AfterRestoreError", 65)
+    assert message == "TimeoutError (bot.py:14 in hook)"
+
+
+async def test_a_shutdown_that_hangs_does_not_hold_up_a_failed_restore(start):
+    code = """
+import contextlib
+import fastapi
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    yield
+    await asyncio.sleep(60)
+
+app = fastapi.FastAPI(lifespan=lifespan)
+
+@register_after_restore
+def hook(): raise ValueError
+"""
+    async with start(code) as process:
+        await process.double.restore()
+        await failure(process, "restore/error", "Runtime.AfterRestoreError", 65)
+
+
 async def test_a_refused_snapshot_is_reported(start):
     async with start() as process:
         process.double.next_status = 500
