@@ -78,8 +78,8 @@ async def _run_until(until: float, hook: Hook) -> None:
             raise
         name = getattr(hook[0], "__qualname__", type(hook[0]).__name__)
         raise SlowHook(
-            f"the hook `{name}` isn't done, and a restore may take 10 s in all: do less in hooks, or"
-            " give each call in them a time limit"
+            f"the hook `{name}` isn't done, and a restore may take 10 s in all: do less in hooks,"
+            " or give each call in them a time limit"
         ) from None
 
 
