@@ -41,6 +41,7 @@ from poe.page.token import kept_token
 from poe.standin.standin import ANSWERS, PoeStandIn
 
 API_KEY = "POE_API_KEY"
+PASSED_ON = ("BOT_BLOCK_LIMIT",)  # to the function, when they are set
 PORT = 9000
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
@@ -91,6 +92,7 @@ async def _run(options: argparse.Namespace) -> None:
         )
         keys.on_change = served.put
         shown = {"BOT_DEBUG": "1"}  # errors with their texts: this is the author's own terminal
+        shown |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         config = _config(options, package, python, served.environment | poe.environment | shown)
         page = _page(bot, poe, packages.folder, options.port + 1)
         # Left after the Lambda, when no answer is under way any more.

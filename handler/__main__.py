@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -35,6 +36,8 @@ def main(environ: MutableMapping[str, str]) -> int:
     # Nothing that a start creates is garbage, and looking for some is a tenth of the start's time.
     gc.disable()
     began = time.perf_counter()
+    # Ctrl-C, where a person runs this: a KeyboardInterrupt of the bot's own ends nothing (`_run`).
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
     set_up(level, shows_texts=environ.get("BOT_DEBUG") == "1")
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
@@ -75,26 +78,25 @@ def _serve_with(
         # The runner's loop is the current one, and does not run yet: a bot may call asyncio.run at
         # import, or create tasks for the loop that serves it.
         concurrency = _concurrency(environ)
+        block_limit = _block_limit(environ) if concurrency > 1 else 0.0
         app = _import(environ, secret)
     except BaseException as error:  # a module's import can raise anything, CancelledError too
         return asyncio.run(_report(address, error))
     if runner.get_loop().is_closed():  # by a bot that ran something on it first
         runner = asyncio.Runner()
-    serving = _serve(address, environ, app, began, concurrency)
-    return _run(runner.get_loop(), serving, others=concurrency > 1)
+    return _run(runner.get_loop(), _serve(address, environ, app, began, concurrency, block_limit))
 
 
-def _run(
-    loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, int], *, others: bool
-) -> int:
-    """Run `serving` to its end. Where `others` may be answered meanwhile, a bot's background task
-    that calls `sys.exit`, or stops the loop, ends itself alone."""
+def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, int]) -> int:
+    """Run `serving` to its end. A bot's background task that calls `sys.exit`, stops the loop or
+    cancels all tasks ends itself alone."""
     task = loop.create_task(serving)
+    asyncio._unregister_task(task)
     while True:
         try:
             return loop.run_until_complete(task)
         except BaseException as error:
-            if task.done() or not others:
+            if task.done() or loop.is_closed():
                 raise
             logger.error("a task that the bot started tried to end the process", exc_info=error)
 
@@ -121,7 +123,12 @@ def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "
 
 
 async def _serve(
-    address: str, environ: MutableMapping[str, str], app: "App", began: float, concurrency: int
+    address: str,
+    environ: MutableMapping[str, str],
+    app: "App",
+    began: float,
+    concurrency: int,
+    block_limit: float,
 ) -> int:
     from handler.runtime.context import Context
     from handler.runtime.lifespan import lifespan
@@ -155,7 +162,7 @@ async def _serve(
                 took,
             )
         try:
-            await Loop(api, app, context, state, concurrency).run()
+            await Loop(api, app, context, state, concurrency, block_limit).run()
         except RuntimeAPIError as error:
             logger.critical("%s", error)
         return _ending(1)
@@ -181,6 +188,20 @@ def _concurrency(environ: MutableMapping[str, str]) -> int:
             f"AWS_LAMBDA_MAX_CONCURRENCY is {text!r}: it has to be a whole number from 1 to 9999"
         )
     return int(text)
+
+
+def _block_limit(environ: Mapping[str, str]) -> float:
+    """For how many seconds a bot may block the others; 0: for ever. Raises `BadEnvironment`."""
+    from handler.runtime.deadlines import BLOCK_LIMIT, LONGEST_BLOCK_LIMIT
+
+    text = environ.get("BOT_BLOCK_LIMIT", str(BLOCK_LIMIT))
+    limit = float(text) if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) else -1.0
+    if limit and not 1 <= limit <= LONGEST_BLOCK_LIMIT:
+        raise BadEnvironment(
+            f"BOT_BLOCK_LIMIT is {text!r}: use 1 to {LONGEST_BLOCK_LIMIT} (seconds), or 0 for no"
+            " limit"
+        )
+    return limit
 
 
 async def _report(address: str, error: BaseException) -> int:

@@ -103,6 +103,7 @@ class Cycle:
         """
         remaining = self._context.get_remaining_time_in_millis() / 1000
         task = asyncio.create_task(_result_of(app(self.scope, self.receive, self.send)))
+        asyncio._unregister_task(task)  # a bot may cancel `asyncio.all_tasks()`, but no other's
         try:
             done, _ = await asyncio.wait([task], timeout=deadlines.request_seconds(remaining))
             if not done:

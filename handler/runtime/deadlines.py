@@ -29,6 +29,16 @@ is tried:
     D           Lambda kills the process; one that serves several at once lives on.
     D + 2.0 s   An answer that is whole, but that Lambda has not taken, is given up (DELIVERY).
 
+Where several invocations share one event loop, a bot that blocks it stalls all of them, and their
+deadlines may be minutes away. So a thread watches the loop while it serves (`blocks`). A loop that
+has had no turn for BLOCK_NOTICE is worth a line with the place that blocks it; after BLOCK_LIMIT,
+unless BOT_BLOCK_LIMIT has another value, the process does what it does at D - 0.4 s. Lambda goes on
+handing out invocations to a stalled process, and nobody reads those; so the limit is short. Only
+time counts in which the process can run: the watching thread counts its own pauses of BLOCK_BEAT,
+and the CPU time that code took which let no other thread run. A machine that sleeps, or a process
+that is stopped, is no block. With one invocation at a time nobody else waits, and none of this
+exists.
+
 Before an answer begins, the secret may have to be read again: because it is old, or because the
 request's key did not match. A user waits meanwhile, so it gets FRESH_READ, which leaves 2 of Poe's
 5 s for the network and the rest of the way; if it fails, the known key stays valid.
@@ -58,6 +68,10 @@ CLEAN_UP = 0.1
 SHUTDOWN = 1.0  # the app's own, before a process is replaced
 DELIVERY = 2.0
 LAST_WRITE = 0.2
+BLOCK_BEAT = 0.25
+BLOCK_NOTICE = 1.0
+BLOCK_LIMIT = 5.0
+LONGEST_BLOCK_LIMIT = 900  # as long as Lambda's longest invocation
 START_READ = 8.5
 RESTORE_READ = 6.0
 RESTORE = 9.0

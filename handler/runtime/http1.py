@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+END_OF_HEAD = b"\r\n\r\n"
 LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
 
 STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._lost = False
         self._reusable = True  # by what the last reply said
+        self._in_body = False  # more of a reply's body is awaited
         self.paused = False  # the other side takes bytes more slowly than they are written
         self._changed = asyncio.Event()
 
@@ -79,9 +81,17 @@ class Connection(asyncio.Protocol):
         if self._lost or not self._reusable or self._received:
             return False
         # Whatever can be read now is the connection's end, of which the event loop has yet to hear.
+        return not self._is_readable()
+
+    @property
+    def receives(self) -> bool:
+        """Whether a reply has begun to arrive, when one is awaited."""
+        return self._in_body or bool(self._received) or self._is_readable()
+
+    def _is_readable(self) -> bool:
         unread = select.poll()
         unread.register(self._transport.get_extra_info("socket"), select.POLLIN)
-        return not unread.poll(0)
+        return bool(unread.poll(0))
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket at once."""
@@ -96,9 +106,9 @@ class Connection(asyncio.Protocol):
 
     async def reply(self) -> Reply:
         """The whole answer to the request that was sent. Raises `ConnectionError`."""
-        minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
+        minor, status, headers = _parse_head(await self._until(END_OF_HEAD))
         while status < 200:  # 100 Continue, and its like
-            minor, status, headers = _parse_head(await self._until(b"\r\n\r\n"))
+            minor, status, headers = _parse_head(await self._until(END_OF_HEAD))
         body = await self._body(status, headers)
         self._reusable = minor == 1 and "close" not in headers.get("connection", "").lower()
         return Reply(status, headers, body)
@@ -143,22 +153,24 @@ class Connection(asyncio.Protocol):
         while (end := self._received.find(mark)) < 0:
             if len(self._received) > LARGEST_HEAD:
                 raise Malformed(f"a head is longer than {LARGEST_HEAD} bytes")
-            await self._more()
+            await self._more(in_body=mark != END_OF_HEAD)
         found = bytes(self._received[:end])
         del self._received[: end + len(mark)]
         return found
 
     async def _exactly(self, size: int) -> bytes:
         while len(self._received) < size:
-            await self._more()
+            await self._more(in_body=True)
         found = bytes(memoryview(self._received)[:size])  # a slice would be copied twice
         del self._received[:size]
         return found
 
-    async def _more(self) -> None:
+    async def _more(self, *, in_body: bool) -> None:
         if self._lost:
             raise ConnectionResetError("the Runtime API closed the connection")
+        self._in_body = in_body
         await self._change()
+        self._in_body = False
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -1,14 +1,62 @@
 """What a thread reports to Lambda, while the event loop is stuck, before the process ends."""
 
+import logging
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from socket import socket
 
+from handler.log import lines, output
+from handler.log.errors import Stuck
+from handler.log.metrics import Outcome, Reporter
+from handler.log.record import Record
+from handler.runtime.cycle import Cycle, State, Stream
 from handler.runtime.deadlines import LAST_WRITE
+from handler.runtime.report import report_of
+from handler.runtime.runtime_api import RuntimeAPI
+from handler.runtime.wire import Failure, Invocation
+
+logger = logging.getLogger(__name__)
+
+# What is served, as `loop.Exchange` has it.
+Exchanges = Sequence[tuple[RuntimeAPI, Invocation, Cycle, Record]]
 
 # Takes the seconds that are left; writes, and gives where the answer will come. Raises anything.
 Word = Callable[[float], socket]
+
+
+def give_up(exchanges: Exchanges, reporter: Reporter, failure: Failure, why: str) -> None:
+    """Report `failure` for each of them. `why`: what the bot has done, for the log, a clause."""
+    output.hurry()
+    _write(why, [invocation.request_id for _, invocation, _, _ in exchanges])
+    for error in say(_words(exchanges, failure)):
+        logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
+    for _, invocation, cycle, record in exchanges:
+        lines.request_id.set(invocation.request_id)
+        reporter.write(report_of(record, cycle, Outcome.DEADLINE))
+
+
+def _write(why: str, request_ids: Sequence[str]) -> None:
+    """A line with the place at which the loop is stuck, under the request that it belongs to."""
+    stuck = Stuck()
+    lines.request_id.set(stuck.request_id or "".join(request_ids[:1]))
+    message = f"{why}{stuck.at}: this process ends, another one takes over"
+    lines.write("FATAL", {"logger": __name__, "message": message, **stuck.fields})
+
+
+def _words(exchanges: Exchanges, failure: Failure) -> Iterator[Word]:
+    for api, invocation, cycle, _ in exchanges:
+        # Nothing of the app's may follow, if it is let go just now.
+        state, cycle.state = cycle.state, State.COMPLETE
+        if cycle.stream is None:
+            yield partial(api.fail_now, invocation, failure)
+        elif state is State.RESPONSE:
+            yield partial(_fail_midway, cycle.stream, failure)
+
+
+def _fail_midway(stream: Stream, failure: Failure, _: float) -> socket:
+    return stream.fail_now(failure)
 
 
 def say(words: Iterable[Word]) -> Iterator[Exception]:

@@ -27,6 +27,7 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     version = {"version": "3.0", "spec_version": "2.0"}
     scope: Scope = {"type": "lifespan", "asgi": version, "state": state}
     task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+    asyncio._unregister_task(task)  # a bot may cancel `asyncio.all_tasks()`
     answer = await _exchange("lifespan.startup", task, inbox, outbox)
     if answer and answer["type"] == "lifespan.startup.failed":
         raise StartupFailed("the ASGI app's startup failed")

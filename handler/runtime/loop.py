@@ -8,22 +8,21 @@ Source: AWS, "Building a custom runtime for AWS Lambda". For several at once
 import asyncio
 import logging
 import os
+import threading
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import suppress
-from functools import partial
-from socket import socket
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
 
-from handler.log import lines, output
-from handler.log.metrics import Outcome, Report, Reporter
+from handler.log import lines
+from handler.log.metrics import Report, Reporter
 from handler.log.record import NAME, Record
 from handler.runtime import last_words, wire
 from handler.runtime.context import Context, set_trace_id
 from handler.runtime.cycle import DEADLINE, Cycle, State
-from handler.runtime.deadlines import DELIVERY, WATCHDOG_MARGIN
+from handler.runtime.deadlines import BLOCK_LIMIT, DELIVERY, WATCHDOG_MARGIN
 from handler.runtime.report import outcome_of, report_of, report_of_refused_event
 from handler.runtime.runtime_api import RuntimeAPI
 from handler.runtime.watchdog import Watchdog
@@ -31,6 +30,9 @@ from handler.runtime.wire import BadEvent, Failure, Invocation, NotAFunctionURLE
 
 logger = logging.getLogger(__name__)
 
+BLOCKED = Failure(
+    "EventLoopBlocked", "a bot blocked the event loop for too long, and its process was replaced"
+)
 MOST_LEFT_BEHIND = 8  # apps that don't let go, before the process is replaced
 
 
@@ -60,13 +62,16 @@ class Loop:
         context: Context,
         state: dict[str, Any],
         concurrency: int = 1,
+        block_limit: float = BLOCK_LIMIT,
     ) -> None:
         self._apis = [api, *(api.another() for _ in range(concurrency - 1))]
         self._app, self._context, self._state = app, context, state
+        self._block_limit = block_limit
         self._reporter = Reporter(context.function_name)
         self._watchdog = Watchdog(self._end_process)
+        self._last_words = threading.Lock()
         self._running: dict[str, Exchange] = {}  # by request id
-        self._asking: set[asyncio.Task[None] | None] = set()  # slots that wait for an invocation
+        self._asking: set[RuntimeAPI] = set()  # of slots that wait for an invocation
         self._left_behind: set[asyncio.Task[Any]] = set()
         self._ending = False
         self._cold_start = True
@@ -75,30 +80,60 @@ class Loop:
         """Returns when the process has to be replaced, and nothing is served any more. Raises
         `RuntimeAPIError` where that is because the Runtime API has no more invocations."""
         self._watchdog.start()
-        slots = [asyncio.create_task(self._slot(api)) for api in self._apis]
-        try:
-            await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)
-            self._ending = True
-            for task in self._asking:
-                if task:
-                    task.cancel()
-            await asyncio.wait(slots)
-        finally:
-            for slot in slots:
-                slot.cancel()
-            await asyncio.wait(slots)
+        slots = {asyncio.create_task(self._slot(api)): api for api in self._apis}
+        for slot in slots:
+            asyncio._unregister_task(slot)  # a bot may cancel, or await, `asyncio.all_tasks()`
+        with self._block_watch():
+            try:
+                await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)
+                self._ending = True
+                await self._drain(slots)
+            finally:
+                self._ending = True
+                for slot in slots:
+                    slot.cancel()
+                await asyncio.wait(slots)
         for slot in slots:
             if not slot.cancelled():
                 slot.result()
 
+    def _block_watch(self) -> AbstractContextManager[object]:
+        """Where a bot that blocks the loop stalls others."""
+        if len(self._apis) == 1:
+            return nullcontext()
+        from handler.runtime.blocks import BlockWatch
+
+        return BlockWatch(asyncio.get_running_loop(), self._block_limit, self._end_blocked)
+
+    async def _drain(self, slots: Mapping[asyncio.Task[None], RuntimeAPI]) -> None:
+        """Let the answers that are under way come to their ends.
+
+        Slots that wait for an invocation go on waiting meanwhile, and serve one more. The Runtime
+        API doesn't hear that a runtime takes no more: it would go on writing invocations to
+        connections that were closed, and each would be lost. So they are closed when nothing else
+        is left to do, just before the process ends. What Lambda sends in that moment gets its 502.
+        """
+        while open_slots := {slot: api for slot, api in slots.items() if not slot.done()}:
+            all_ask = self._asking.issuperset(open_slots.values())
+            if all_ask and not any(api.receives for api in open_slots.values()):
+                for slot, api in open_slots.items():
+                    if api.withdraw():
+                        slot.cancel()
+            done, _ = await asyncio.wait(
+                open_slots,
+                timeout=DELIVERY if all_ask else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not done:  # an invocation that never comes whole
+                return
+
     async def _slot(self, api: RuntimeAPI) -> None:
-        task = asyncio.current_task()
         while not self._ending:
-            self._asking.add(task)
+            self._asking.add(api)
             try:
                 invocation = await api.next()
             finally:
-                self._asking.discard(task)
+                self._asking.discard(api)
             if len(self._apis) == 1:  # it is the process's
                 set_trace_id(invocation.trace_id)
             lines.request_id.set(invocation.request_id)
@@ -173,36 +208,21 @@ class Loop:
         stream.end()
         return await stream.accepted()
 
-    def _end_process(self) -> None:
-        """In the watchdog's thread: nothing else will end this invocation before its deadline."""
-        try:
-            self._give_up([*self._running.values()])
-        finally:
-            os._exit(1)  # no clean-up could get past a bot that blocks
+    def _end_blocked(self) -> None:
+        """In the thread that watches for blocks: the other answers have waited for long enough."""
+        why = f"the bot has blocked the event loop for {self._block_limit:g} s"
+        self._end_process(BLOCKED, why)
 
-    def _give_up(self, exchanges: list[Exchange]) -> None:
-        for exchange in exchanges[:1]:
-            lines.request_id.set(exchange.invocation.request_id)
-        output.hurry()
-        logger.critical("the bot cannot be stopped: this process ends, another one takes over")
-        for error in last_words.say(_last_words(exchanges)):
-            logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
-        for exchange in exchanges:
-            lines.request_id.set(exchange.invocation.request_id)
-            self._reporter.write(report_of(exchange.record, exchange.cycle, Outcome.DEADLINE))
-
-
-def _last_words(exchanges: list[Exchange]) -> Iterator[last_words.Word]:
-    for api, invocation, cycle, _ in exchanges:
-        if cycle.stream is None:
-            yield partial(api.fail_now, invocation, DEADLINE)
-        elif cycle.state is State.RESPONSE:
-            yield partial(_fail_midway, cycle)
-
-
-def _fail_midway(cycle: Cycle, _: float) -> socket:
-    assert cycle.stream, "in its midst"
-    return cycle.stream.fail_now(DEADLINE)
+    def _end_process(
+        self, failure: Failure = DEADLINE, why: str = "the bot cannot be stopped"
+    ) -> None:
+        """In a thread that watches the loop. By default nothing else would end an invocation before
+        its deadline."""
+        with self._last_words:  # both threads may have come to it
+            try:
+                last_words.give_up([*self._running.values()], self._reporter, failure, why)
+            finally:
+                os._exit(1)  # no clean-up could get past a bot that blocks
 
 
 async def _delivered(response: Awaitable[bool], deadline: float) -> bool:

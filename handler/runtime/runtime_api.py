@@ -90,7 +90,7 @@ class RuntimeAPI:
             self._host, port = authority, "80"
         self._port = int(port)
         self._base = f"{'/' + prefix.strip('/') if prefix else ''}/{wire.API_VERSION}/runtime"
-        self._idle: Connection | None = None  # nothing is under way on it
+        self._kept: Connection | None = None  # of the last request, if it had a reply or may have
 
     def another(self) -> "RuntimeAPI":
         """A client of the same Runtime API, for another invocation at the same time."""
@@ -107,6 +107,20 @@ class RuntimeAPI:
                     raise RuntimeAPIError("`next` keeps failing") from error
                 await asyncio.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
+
+    @property
+    def receives(self) -> bool:
+        """Whether an invocation has begun to arrive, while `next` waits for one."""
+        return self._kept is not None and self._kept.receives
+
+    def withdraw(self) -> bool:
+        """Close the connection on which `next` waits, unless an invocation has begun to arrive
+        there. Gives whether it is closed, and nothing will come."""
+        if self.receives:
+            return False
+        if self._kept:
+            self._kept.close()
+        return True
 
     async def _next(self) -> Invocation:
         # No time limit: the environment may be frozen until the next call.
@@ -171,15 +185,14 @@ class RuntimeAPI:
         return _is_accepted(path.rpartition("/")[2], reply)
 
     async def _ask(self, request: bytes) -> Reply:
-        connection = await self._connection()
+        self._kept = connection = await self._connection()
         try:
             connection.write(request)
-            reply = await connection.reply()
+            return await connection.reply()
         except BaseException:
+            self._kept = None
             connection.close()
             raise
-        self._idle = connection
-        return reply
 
     def _document_request(self, path: str, body: bytes, headers: Headers) -> bytes:
         head = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -190,12 +203,12 @@ class RuntimeAPI:
         return encode_request(method, f"{self._base}/{path}", head, body)
 
     async def _connection(self) -> Connection:
-        """The idle one; a new one where that was closed."""
-        idle, self._idle = self._idle, None
-        if idle and idle.usable:
-            return idle
-        if idle:
-            idle.close()
+        """The one that was kept; a new one where that was closed."""
+        kept, self._kept = self._kept, None
+        if kept and kept.usable:
+            return kept
+        if kept:
+            kept.close()
         # asyncio sets TCP_NODELAY: a frame never waits for the one after it.
         _, connection = await asyncio.get_running_loop().create_connection(
             Connection, self._host, self._port

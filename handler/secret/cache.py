@@ -52,6 +52,7 @@ class CachedSecret:
             if self._since(self._tried_at) < PAUSE:
                 return False
             self._reading = asyncio.create_task(self._try())
+            asyncio._unregister_task(self._reading)  # a bot may cancel `asyncio.all_tasks()`
         # The request that began it may be cancelled: the others still wait for it.
         return await asyncio.shield(self._reading)
 

@@ -180,6 +180,24 @@ def test_snapstart_is_played(tmp_path):
     assert "RESTORE_START" not in run.output
 
 
+def test_a_bot_that_blocks_the_others_is_shown_with_its_file_and_a_limit_is_passed_on(
+    tmp_path,
+):
+    source = BOT.replace("        yield", "        import time; time.sleep(60)\n        yield", 1)
+    files = {"bot.py": source, "words.py": "WORD = 'WORD '"}
+    folder = write_folder(tmp_path / "bot", files)
+    run = Run(free_port(), folder, "--concurrency", "2", BOT_BLOCK_LIMIT="1")
+    try:
+        run.wait_for("Press Ctrl-C to stop everything.")
+        run.chat("hello there\n")
+        run.wait_for("FAILED query: deadline")
+    finally:
+        run.end()
+    place = f"bot.py:{1 + source[: source.index('time.sleep')].count(chr(10))} in get_response"
+    assert f"WARN the bot has blocked the event loop for 1.0 s at {place}" in run.output
+    assert f"FATAL the bot has blocked the event loop for 1 s at {place}" in run.output
+
+
 def test_the_page_knows_that_a_change_does_not_start_until_it_is_fixed(running):
     running.wait_for("Press Ctrl-C to stop everything.")
     [address] = re.findall(r"Chat page   (\S+)", running.output)

@@ -16,10 +16,9 @@ import pytest
 
 from handler.log import lines
 from handler.log.output import Output
-from handler.runtime import runtime_api
 from handler.runtime.context import Context
-from handler.runtime.loop import MOST_LEFT_BEHIND, Loop
-from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
+from handler.runtime.loop import Loop
+from handler.runtime.runtime_api import RuntimeAPI
 from handler.secret.cache import CachedSecret
 from local.aws_lambda.service import FunctionConfig, LocalLambda
 from tests.handler.test_loop import START, body
@@ -137,43 +136,6 @@ async def test_an_app_that_was_left_behind_can_add_nothing_to_its_answer():
         late.set()
         await double.idle(SLOTS)
     assert errors == ["http.response.body is not allowed while COMPLETE"]
-
-
-async def test_a_process_with_too_much_left_behind_ends_when_the_others_are_done(capsys):
-    slots = MOST_LEFT_BEHIND + 2
-    paths = Paths(slots - 1)
-    async with looping(paths, slots) as (double, serving):
-        fine = asyncio.ensure_future(double.ask(event("/fine")))
-        paths.fine = lambda send: asyncio.sleep(2)
-        stuck = [double.ask(event("/swallows"), **in_seconds(1.5)) for _ in range(MOST_LEFT_BEHIND)]
-        await asyncio.gather(*stuck)
-        assert not serving.done()
-        assert is_whole(await fine)
-        await asyncio.wait_for(serving, 5)  # though a slot waited for an invocation
-        assert double.waiting <= 1  # its connection is gone; the double hears of it later
-
-
-async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatch):
-    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
-    gate = asyncio.Event()
-
-    async def app(scope, receive, send):
-        await send(START)
-        if scope["path"] == "/slow":
-            await gate.wait()
-        await send(body(b"whole"))
-
-    async with looping(app) as (double, serving):
-        slow = asyncio.ensure_future(double.ask(event("/slow")))
-        await asyncio.sleep(0.05)
-        double.next_status = 500
-        await double.ask(event())
-        await asyncio.sleep(0.1)
-        assert not serving.done()
-        gate.set()
-        assert (await slow).frames[2:] == [b"whole"]
-        with pytest.raises(RuntimeAPIError):
-            await asyncio.wait_for(serving, 5)
 
 
 async def test_each_has_its_own_request_id_context_and_deadline(monkeypatch):

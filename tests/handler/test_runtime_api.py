@@ -130,8 +130,8 @@ async def test_a_connection_that_cannot_be_used_again_is_closed(monkeypatch, rep
     with pytest.raises(RuntimeAPIError):
         await api.next()
     await asyncio.wait_for(closed.acquire(), 5)
-    if api._idle:  # the last attempt's, or it outlives the loop
-        api._idle.close()
+    if api._kept:  # the last attempt's, or it outlives the loop
+        api._kept.close()
     await asyncio.wait_for(closed.acquire(), 5)
     server.close()
     await asyncio.sleep(0)

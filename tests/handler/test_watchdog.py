@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,11 +12,12 @@ import pytest
 from handler.log.record import Record
 from handler.runtime import last_words, loop
 from handler.runtime.context import Context
-from handler.runtime.cycle import DEADLINE
+from handler.runtime.cycle import DEADLINE, UnexpectedMessage
 from handler.runtime.loop import Exchange, Loop
 from handler.runtime.runtime_api import RuntimeAPI
 from handler.runtime.wire import Invocation
 from tests.handler.test_cycle import cycle_of
+from tests.handler.test_loop import START
 from tests.support.entries import query
 from tests.support.package import KEY, started
 from tests.support.runtime_api import function_url_event
@@ -57,7 +59,8 @@ def stuck(api):
 async def test_the_process_ends_and_has_its_line_although_lambda_cannot_be_told(error, capsys):
     with pytest.raises(Ended, match="1"):
         stuck(Failing(error("a text")))._end_process()
-    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    fatal, line = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (fatal["level"], fatal["requestId"]) == ("FATAL", "the-id")
     assert (line["outcome"], line["requestId"]) == ("deadline", "the-id")
 
 
@@ -66,6 +69,26 @@ async def test_the_process_ends_although_its_line_cannot_be_written(monkeypatch)
     monkeypatch.setattr(serving._reporter, "write", lambda report: 1 / 0)
     with pytest.raises(Ended, match="1"):
         serving._end_process()
+
+
+async def test_an_app_that_is_let_go_meanwhile_can_add_nothing():
+    """It would stand behind the trailers."""
+    serving = stuck(Failing(OSError()))
+    with pytest.raises(Ended):
+        serving._end_process()
+    with pytest.raises(UnexpectedMessage):
+        await serving._running["the-id"].cycle.send(START)
+
+
+async def test_two_threads_that_come_to_the_end_say_the_last_words_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(loop.os, "_exit", lambda status: threading.Event().wait())
+    monkeypatch.setattr(last_words, "give_up", lambda *arguments: said.append(arguments))
+    serving = stuck(Failing(OSError()))
+    for end in (serving._end_process, serving._end_blocked):
+        threading.Thread(target=end, daemon=True).start()
+    await asyncio.sleep(0.3)
+    assert len(said) == 1
 
 
 @asynccontextmanager

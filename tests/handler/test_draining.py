@@ -1,0 +1,173 @@
+"""A process that is to be replaced ends what is under way, serves what still arrives, and goes."""
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from handler.runtime import runtime_api
+from handler.runtime.context import Context
+from handler.runtime.loop import MOST_LEFT_BEHIND, Loop
+from handler.runtime.runtime_api import RuntimeAPI, RuntimeAPIError
+from tests.handler.test_loop import START, body, hello
+from tests.handler.test_many import SLOTS, Paths, event, in_seconds, is_whole, looping
+from tests.support.runtime_api import function_url_event
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_process_with_too_much_left_behind_ends_when_the_others_are_done(capsys):
+    slots = MOST_LEFT_BEHIND + 2
+    paths = Paths(slots - 1)
+    async with looping(paths, slots) as (double, serving):
+        fine = asyncio.ensure_future(double.ask(event("/fine")))
+        paths.fine = lambda send: asyncio.sleep(2)
+        stuck = [double.ask(event("/swallows"), **in_seconds(1.5)) for _ in range(MOST_LEFT_BEHIND)]
+        await asyncio.gather(*stuck)
+        assert not serving.done()
+        assert is_whole(await fine)
+        await asyncio.wait_for(serving, 5)  # though a slot waited for an invocation
+        assert double.waiting <= 1  # its connection is gone; the double hears of it later
+
+
+async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatch):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    gate = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(START)
+        if scope["path"] == "/slow":
+            await gate.wait()
+        await send(body(b"whole"))
+
+    async with looping(app) as (double, serving):
+        slow = asyncio.ensure_future(double.ask(event("/slow")))
+        await asyncio.sleep(0.05)
+        double.next_status = 500
+        await double.ask(event())
+        await asyncio.sleep(0.1)
+        assert not serving.done()
+        gate.set()
+        assert (await slow).frames[2:] == [b"whole"]
+        with pytest.raises(RuntimeAPIError):
+            await asyncio.wait_for(serving, 5)
+
+
+async def test_slots_that_wait_while_the_process_drains_serve_what_comes(monkeypatch):
+    """The Runtime API would write invocations to their closed connections, too."""
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    gate = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(START)
+        if scope["path"] == "/slow":
+            await gate.wait()
+        await send(body(b"whole"))
+
+    async with looping(app) as (double, serving):
+        slow = asyncio.ensure_future(double.ask(event("/slow")))
+        while not double.requests:
+            await asyncio.sleep(0.001)
+        double.next_status = 500
+        for left in range(SLOTS - 1, 0, -1):  # each takes one more, and asks no further
+            assert double.waiting == left
+            assert (await double.ask(event())).frames[2:] == [b"whole"]
+            await asyncio.sleep(0.1)
+        gate.set()
+        assert (await slow).frames[2:] == [b"whole"]
+        with pytest.raises(RuntimeAPIError):
+            await asyncio.wait_for(serving, 5)
+
+
+INVOCATION = (
+    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: the-id\r\n"
+    b"Lambda-Runtime-Deadline-Ms: 9999999999999\r\n"
+)
+EVENT = json.dumps(function_url_event()).encode()
+LENGTH = b"Content-Length: %d\r\n\r\n" % len(EVENT)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKS = b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (EVENT[:5], len(EVENT) - 5, EVENT[5:])
+
+
+@asynccontextmanager
+async def arriving(first, rest, arrived):
+    """A Runtime API for two slots. One of them gets no invocation, but an error; the other one an
+    invocation whose `rest` is a while in coming. Gives the address, and what it was sent."""
+    sent, begun = [], asyncio.Event()
+
+    async def answer(reader, writer):
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"POST"):
+                    sent.append(await reader.readuntil(b"0\r\n\r\n"))
+                    writer.write(b"HTTP/1.1 202 x\r\nContent-Length: 0\r\n\r\n")
+                elif arrived.is_set() or begun.is_set():
+                    await arrived.wait()
+                    writer.write(b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n")
+                else:
+                    begun.set()
+                    writer.write(first)
+                    await asyncio.sleep(0.1)
+                    arrived.set()
+                    await asyncio.sleep(0.5)
+                    writer.write(rest)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}", sent
+    finally:
+        server.close()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (INVOCATION[:20], INVOCATION[20:] + LENGTH + EVENT),
+        (INVOCATION + LENGTH, EVENT),
+        (INVOCATION + LENGTH + EVENT[:9], EVENT[9:]),
+        (INVOCATION + CHUNKED, CHUNKS),
+        (INVOCATION + CHUNKED + CHUNKS[:10], CHUNKS[10:]),
+    ],
+)
+async def test_an_invocation_that_arrives_while_the_process_ends_is_served(
+    monkeypatch, first, rest
+):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    async with arriving(first, rest, asyncio.Event()) as (address, sent):
+        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 2)
+        with pytest.raises(RuntimeAPIError):
+            await asyncio.wait_for(loop.run(), 5)
+    assert b"hello" in b"".join(sent)
+
+
+async def test_an_invocation_that_never_comes_whole_holds_up_no_end(monkeypatch):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    async with arriving(INVOCATION, b"", asyncio.Event()) as (address, sent):
+        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 2)
+        with pytest.raises(RuntimeAPIError):
+            await asyncio.wait_for(loop.run(), 10)
+    assert sent == []
+
+
+async def test_an_invocation_counts_as_arriving_before_the_loop_has_seen_any_of_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        api = RuntimeAPI(f"127.0.0.1:{server.getsockname()[1]}")
+        waiting = asyncio.ensure_future(api.next())
+        while not api._kept:
+            await asyncio.sleep(0.001)
+        with server.accept()[0] as lambdas:
+            await asyncio.sleep(0.05)
+            assert not api.receives
+            lambdas.sendall(INVOCATION)
+            assert api.receives
+            assert not api.withdraw()
+            lambdas.sendall(LENGTH + EVENT)
+            assert (await waiting).request_id == "the-id"
+            api._kept.close()
+            await asyncio.sleep(0)
