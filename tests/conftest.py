@@ -1,6 +1,7 @@
 """The real package and a bare interpreter for it, built once per session."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -18,20 +19,32 @@ from tests.support.bot_folder import build_folder
 LONG_FILES = (
     "end_to_end/test_deployment.py",
     "handler/test_soak.py",
-    "end_to_end/test_examples.py",
     "commands/test_run.py",
-    "handler/test_endings.py",
-    "infra/test_stack.py",
-    "infra/test_app.py",
-    "infra/test_package.py",
     "commands/test_check.py",
+    "infra/test_package.py",
+    "poe/test_page_chat.py",
+    "infra/test_stack.py",
+    "commands/test_trial.py",
+    "end_to_end/test_examples.py",
     "commands/test_register.py",
+    "poe/test_page.py",
+    "handler/test_leaks.py",
+    "local/test_secrets_file.py",
+    "handler/test_snapshot.py",
+    "handler/test_endings.py",
+    "infra/test_app.py",
 )
 
 settings.register_profile("thorough", max_examples=10_000)
 
 # A shell's background job ignores Ctrl-C, and would hand that on to the commands that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two processors: a third of the tests' time is waiting."""
+    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    return (len(usable(0)) * 3 + 1) // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

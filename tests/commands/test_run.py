@@ -96,12 +96,49 @@ class Run:
         remove_output(self.folder)
         return status
 
+    def only_line(self):
+        """What it has printed but for its farewell."""
+        [line] = [line for line in self.output.splitlines() if line not in ("", "Stopped.")]
+        return line
+
     def chat(self, text, path=""):
         url = f"http://127.0.0.1:{self.port}/{path}"
         command = [sys.executable, "-m", "commands.chat", "--url", url]
         return subprocess.run(
             command, cwd=ROOT, input=text, capture_output=True, text=True, timeout=30
         )
+
+
+class Browser:
+    """What of the chat page a program can read."""
+
+    def __init__(self, http):
+        self._http = http
+
+    def open(self, address):
+        self.opened = self._http.get(address)
+        return self.opened.text
+
+    def wait_for_phase(self, phase):
+        until = time.monotonic() + 30
+        while (state := self._http.get(f"{self.opened.url}state").json())["phase"] != phase:
+            assert time.monotonic() < until, state
+            time.sleep(0.05)
+        return state
+
+
+def cpu_quotas(run):
+    """Of its functions' cgroups, in microseconds of 20,000; None if it can't create any."""
+    probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 300, ["cpu"])
+    if probe.cpu is None:
+        return None
+    probe.remove()
+    return [
+        limit.read_text().split()[0]
+        for group in probe.cpu.parent.glob(f"local-lambda-{run.process.pid}-*")
+        for limit in (group / "cpu.cfs_quota_us", group / "cpu.max")
+        if limit.exists()
+    ]
 
 
 def free_port():
@@ -119,16 +156,24 @@ def running(tmp_path):
     run.end()
 
 
-def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
+@pytest.fixture
+def browser():
+    with httpx.Client(trust_env=False, follow_redirects=True) as http:
+        yield Browser(http)
+
+
+def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running, browser):
     running.wait_for("Press Ctrl-C to stop everything.")
     assert f"It reloads when a file in {running.folder} changes." in running.output
     url = f"http://127.0.0.1:{running.port}/"
     assert f"URL         {url}" in running.output
     assert re.search(r"Access key  [0-9a-f]{32}\n", running.output)
     assert f"make chat URL={url}" in running.output
+    assert "3391" not in (cpu_quotas(running) or ())  # as with MEMORY=300
+    assert "cgroups" not in running.output
     page = re.search(r"Chat page   (http://127\.0\.0\.1:\d+/\?token=[\w-]{43})\s", running.output)
-    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
-        assert "<title>Your bot</title>" in browser.get(page[1]).text
+    assert "<title>Your bot</title>" in browser.open(page[1])
+    starts = browser.wait_for_phase("ready")["starts"]
     assert httpx.get(page[1].partition("?")[0], trust_env=False).status_code == 403
     assert stat.S_IMODE((BUILD / "run" / str(running.port)).stat().st_mode) == 0o700
 
@@ -148,6 +193,7 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
         (running.folder / "bot.py").write_text(broken)
         running.wait_for("as it was before this change, until that is fixed.", times=number + 1)
         assert words in running.output
+        assert words in browser.wait_for_phase("broken")["reason"]
         said = running.chat("and?\n")
         assert "CHANGED " in said.stdout
         assert "your last change isn't served, the bot answers as before: " in said.stderr
@@ -156,6 +202,7 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
     running.wait_for("Reloaded in", times=2)
     said = running.chat("and again\n")
     assert (said.returncode, "isn't served" in said.stderr) == (0, False)
+    assert browser.wait_for_phase("ready")["starts"] > starts
     assert "Traceback" not in running.output
 
     pids = {int(pid) for pid in re.findall(r"pid (\d+)", running.output)}
@@ -167,7 +214,7 @@ def test_the_bot_runs_reloads_and_everything_ends_with_ctrl_c(running):
             os.kill(pid, 0)
 
 
-def test_snapstart_is_played(tmp_path):
+def test_snapstart_is_played_and_a_kill_ends_everything_with_the_status_of_shells(tmp_path):
     folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = 'WORD '"})
     run = Run(free_port(), folder, "--snapstart")
     try:
@@ -175,7 +222,9 @@ def test_snapstart_is_played(tmp_path):
         said = run.chat("hello there\n")
         run.wait_for("restored from the snapshot in ")
     finally:
-        run.end()
+        status = run.end(signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert run.output.endswith("Stopped.\n")
     assert "WORD hello there" in said.stdout
     assert "RESTORE_START" not in run.output
 
@@ -198,52 +247,12 @@ def test_a_bot_that_blocks_the_others_is_shown_with_its_file_and_a_limit_is_pass
     assert f"FATAL the bot has blocked the event loop for 1 s at {place}" in run.output
 
 
-def test_the_page_knows_that_a_change_does_not_start_until_it_is_fixed(running):
-    running.wait_for("Press Ctrl-C to stop everything.")
-    [address] = re.findall(r"Chat page   (\S+)", running.output)
-    file = running.folder / "bot.py"
-    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
-        page = str(browser.get(address).url)
-
-        def wait_for_phase(phase):
-            until = time.monotonic() + 30
-            while (state := browser.get(page + "state").json())["phase"] != phase:
-                assert time.monotonic() < until, state
-                time.sleep(0.05)
-            return state
-
-        starts = wait_for_phase("ready")["starts"]
-        for broken, reason in (
-            (BOT + "\ndef (:\n", "bot.py:"),
-            ("import nowhere\n" + BOT, "No module named 'nowhere' (bot.py:1"),
-        ):
-            file.write_text(broken)
-            assert reason in wait_for_phase("broken")["reason"]
-            file.write_text(BOT)
-            assert wait_for_phase("ready")["starts"] > starts
-
-
-def test_a_kill_ends_everything_with_the_status_that_shells_expect(running):
-    running.wait_for("Press Ctrl-C to stop everything.")
-    assert running.end(signal.SIGTERM) == 128 + signal.SIGTERM
-    assert running.output.endswith("Stopped.\n")
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
-        ("def f(:\n", "bot.py:1"),
-        ("bot = 1\n", "has to end with `bot = …`"),
-    ],
-)
-def test_a_bot_that_cannot_start_gives_one_clear_line(tmp_path, source, words):
-    run = Run(free_port(), write_folder(tmp_path / "bot", {"bot.py": source}))
+def test_a_bot_that_does_not_compile_gives_one_clear_line(tmp_path):
+    run = Run(free_port(), write_folder(tmp_path / "bot", {"bot.py": "def f(:\n"}))
     run.process.wait(30)
     assert run.end() == 1
-    [line] = [line for line in run.output.splitlines() if line and line != "Stopped."]
-    assert line.startswith("error: ")
-    assert words in line
+    assert run.only_line().startswith("error: ")
+    assert "bot.py:1" in run.only_line()
 
 
 PERSONS_BOT = """
@@ -311,7 +320,7 @@ def test_a_key_on_poe_that_nobody_gave_is_one_line_that_says_where_it_belongs(pe
     run = Run(free_port(), persons_bot)
     run.process.wait(30)
     assert run.end() == 1
-    [line] = [line for line in run.output.splitlines() if line.startswith("error: ")]
+    line = run.only_line()
     assert line.startswith("error: the bot doesn't start: KeyError: 'POE_API_KEY'")
     assert line.endswith(
         f'. Add POE_API_KEY to {persons_bot}/secrets.json, as {{"POE_API_KEY": "…"}}'
@@ -444,31 +453,18 @@ def test_a_memory_that_lambda_does_not_have_gives_one_clear_line(capsys):
     assert capsys.readouterr().err == "error: MEMORY=64 is invalid: use 128 to 10240 MB\n"
 
 
-@pytest.mark.parametrize(("given", "limited"), [(("--memory", "300"), True), ((), False)])
-def test_a_memory_size_brings_its_share_of_the_cpu(tmp_path, given, limited):
-    run = Run(
-        free_port(),
-        write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = ''"}),
-        *given,
-    )
+def test_a_memory_size_brings_its_share_of_the_cpu(tmp_path):
+    folder = write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = ''"})
+    run = Run(free_port(), folder, "--memory", "300")
     try:
         run.wait_for("Press Ctrl-C to stop everything.")
-        probe = Cgroups.create(f"local-lambda-test-{os.getpid()}", 300, ["cpu"])
-        if probe.cpu is None:
-            said = "can't write cgroups, so the function has the whole CPU"
-            assert (said in run.output) is limited
-            return
-        probe.remove()
-        quotas = [
-            limit.read_text().split()[0]
-            for group in probe.cpu.parent.glob(f"local-lambda-{run.process.pid}-*")
-            for limit in (group / "cpu.cfs_quota_us", group / "cpu.max")
-            if limit.exists()
-        ]
-        share = "3391"  # of 20,000: 300 / 1769
-        assert quotas == [share] if limited else share not in quotas
+        quotas = cpu_quotas(run)
     finally:
         run.end()
+    if quotas is None:
+        assert "can't write cgroups, so the function has the whole CPU" in run.output
+    else:
+        assert quotas == ["3391"]  # 300 / 1769
 
 
 def test_two_folders_have_keys_of_their_own_and_never_each_others(tmp_path, monkeypatch):

@@ -195,20 +195,6 @@ def test_a_bot_that_misses_a_member_says_where_to_put_it_and_then_finds_it(
     assert "abcdefghi" not in running.output
 
 
-def test_several_bots_run_and_each_is_talked_to_at_its_path(tmp_path: Path) -> None:
-    source = (ROOT / "examples" / "several_bots.py").read_text()
-    running = Run(free_port(), write_folder(tmp_path / "several", {"bot.py": source}))
-    try:
-        running.wait_for("Press Ctrl-C to stop everything.")
-        assert "Your bots run on a local Lambda" in running.output
-        assert f"make chat URL=http://127.0.0.1:{running.port}/echo " in running.output
-        assert running.chat("abc\n", path="reverse").stdout.startswith("cba")
-        assert running.chat("abc\n", path="echo").stdout.startswith("abc")
-    finally:
-        running.end()
-    assert "warning" not in running.output
-
-
 COMPUTED = """
 import os
 import fastapi_poe as fp
@@ -264,6 +250,8 @@ def test_bots_that_code_computes_run_with_keys_of_their_own(tmp_path: Path) -> N
     try:
         running.wait_for("Press Ctrl-C to stop everything.")
         assert running.output.count("an access key was created for local runs.") == 2
+        assert "Your bots run on a local Lambda" in running.output
+        assert f"make chat URL=http://127.0.0.1:{running.port}/loud " in running.output
         assert running.chat("a\n", path="loud").stdout.startswith("/loud a")
         assert running.chat("b\n", path="low").stdout.startswith("/low b")
         (folder / "names.txt").write_text("low new")

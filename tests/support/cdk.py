@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.app import extend
+from infra.package.bot_folder import BotFolder
+from infra.stack.options import Options
 from infra.toolchain import node
 
 os.environ["JSII_NODE"] = str(node.required().folder / "node")  # read when the CDK starts
-
-import aws_cdk as cdk
-import cdk_nag
-
-from infra.app import extend
-from infra.package.bot_folder import BotFolder
-from infra.stack.bot_stack import BotStack
-from infra.stack.options import Options
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,12 @@ def synthesize(
     package: Path, *, nag: bool = False, bot: BotFolder | None = None, **context: Any
 ) -> Synthesized:
     """`bot`: whose stack.py adds to the stack."""
+    # Here: it starts Node, and only one of pytest's workers needs it.
+    import aws_cdk as cdk
+    import cdk_nag
+
+    from infra.stack.bot_stack import BotStack
+
     with tempfile.TemporaryDirectory() as folder:
         app = cdk.App(
             analytics_reporting=False, outdir=folder, builtin_cloud_formation_validation=False
