@@ -28,7 +28,16 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"content-type", b"text/event-stream; charset=utf-8"),
 ]
+# The methods that are given `context.http_request`. fastapi_poe's own don't look at it.
+OF_HTTP = {name: getattr(fp.PoeBot, name) for name in ("handle_query", "get_response_with_context")}
 MODELS = (fp.QueryRequest, fp.RequestContext, fp.PartialResponse)  # that every query needs
+
+
+def sees_http(bot: fp.PoeBot) -> bool:
+    """Whether code of the bot's is given `context.http_request`. Most bots have none that is."""
+    return any(
+        getattr(getattr(bot, name), "__func__", None) is not own for name, own in OF_HTTP.items()
+    )
 
 
 async def answer(
@@ -36,7 +45,7 @@ async def answer(
 ) -> None:
     """Send the bot's events as one ASGI response, each in a body message of its own.
 
-    `receive` still has the body to give, for a bot that looks at `context.http_request`. When the
+    `receive` still has a body to give, which a bot finds in `context.http_request`. When the
     client goes away the bot is cancelled; when time runs out too, and then the answer ends as
     Poe's protocol asks for. What was sent is counted in the request's record.
     """

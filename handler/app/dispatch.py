@@ -9,10 +9,11 @@ from functools import cached_property
 
 import fastapi_poe as fp
 from fastapi import FastAPI
+from fastapi_poe.types import BaseRequest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.app import guard, own_routes
-from handler.app.answer import answer
+from handler.app.answer import answer, sees_http
 from handler.app.error_event import error_event_of, slips_logged
 from handler.app.guard import Refusal
 from handler.log import output
@@ -99,18 +100,12 @@ class App:
 
     async def _post(self, bot: fp.PoeBot, scope: Scope, receive: Receive, send: Send) -> None:
         await self._authorize(bot, scope)
-        key = bot.access_key or ""
-        body = await guard.read_body(scope["headers"], receive)
-        document = guard.parse(body)
-        record_of(scope).type = document["type"]
-        document |= {"access_key": key, "api_key": key}
-        request = guard.validate(document)
+        request, receive = await _read(bot, scope, receive)
         if isinstance(request, fp.QueryRequest):
-            await answer(bot, request, scope, _replay(body, receive), send)
+            await answer(bot, request, scope, receive, send)
         else:
-            cleaned = json.dumps(document).encode()
             with slips_logged(bot):
-                await self._rest(_authorized(scope, key), _replay(cleaned, receive), send)
+                await self._rest(_authorized(scope, bot.access_key or ""), receive, send)
 
     async def _authorize(self, bot: fp.PoeBot, scope: Scope) -> None:
         """Raise `Refusal` unless the request has the key, as it is now."""
@@ -150,6 +145,25 @@ def _no_settings_sync(bots: Iterable[fp.PoeBot]) -> Iterator[None]:
         fastapi_poe_logger.disabled = False
         for bot, name in names:
             bot.bot_name = name
+
+
+async def _read(bot: fp.PoeBot, scope: Scope, receive: Receive) -> tuple[BaseRequest, Receive]:
+    """The request, and a `receive` that gives the body again to whom it may concern.
+
+    An answer may take minutes, and a process may give many at once. So what a body becomes on its
+    way to the bot, several times its size, is gone by then.
+    """
+    key = bot.access_key or ""
+    body = await guard.read_body(scope["headers"], receive)
+    document = guard.parse(body)
+    record_of(scope).type = document["type"]
+    document |= {"access_key": key, "api_key": key}
+    request = guard.validate(document)
+    if not isinstance(request, fp.QueryRequest):
+        return request, _replay(json.dumps(document).encode(), receive)
+    if event := scope.get("aws.event"):
+        scope["aws.event"] = {name: event[name] for name in event if name != "body"}
+    return request, _replay(body if sees_http(bot) else b"", receive)
 
 
 def _authorized(scope: Scope, key: str) -> Scope:

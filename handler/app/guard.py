@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.types import Receive
 
+from handler import fast_json
 from handler.secret.members import KEY_LENGTH
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -27,6 +28,7 @@ LARGEST_BODY = 6 * 1024 * 1024  # bytes: Lambda's own limit for a request
 # version to version and between reading and writing.
 DEEPEST = 100
 TOO_DEEP = f"the body is nested more than {DEEPEST} levels deep"
+CONTAINERS = (dict, list)
 MOST_NAMED = 5  # wrong fields in a reason
 TOO_LARGE = "the body is larger than 6 MB"
 WRONG_KEY = "the access key is wrong"
@@ -93,16 +95,18 @@ async def read_body(headers: RawHeaders, receive: Receive) -> bytes:
     length = _header(headers, b"content-length")
     if length.isdigit() and (len(length) > 18 or int(length) > LARGEST_BODY):
         raise Refusal(413, TOO_LARGE)
-    body = bytearray()
+    parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refusal(400, "the body is incomplete")
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_BODY:
             raise Refusal(413, TOO_LARGE)
         if not message.get("more_body", False):
-            return bytes(body)
+            return b"".join(parts)  # of one part, that one
 
 
 def _header(headers: RawHeaders, name: bytes) -> bytes:
@@ -112,7 +116,7 @@ def _header(headers: RawHeaders, name: bytes) -> bytes:
 def parse(body: bytes) -> dict[str, Any]:
     """The request's JSON object, its `type` one that Poe's protocol has."""
     try:
-        document = json.loads(body.decode(), parse_constant=_refuse_constant)
+        document = fast_json.read(body, _loads)
     except UnicodeDecodeError:
         raise Refusal(400, "the body is not UTF-8") from None
     except RecursionError:
@@ -131,22 +135,26 @@ def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
+def _loads(body: fast_json.Bytes) -> Any:
+    return json.loads(body.decode(), parse_constant=_refuse_constant)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} isn't JSON")
 
 
-def _is_deeper(document: Any, limit: int) -> bool:
+def _is_deeper(document: dict[str, Any], limit: int) -> bool:
     """Whether lists and objects are nested more than `limit` times."""
-    level = [document]
-    for _ in range(limit + 1):
-        containers = [value for value in level if isinstance(value, (dict, list))]
-        if not containers:
-            return False
+    level: list[Any] = [document]
+    for _ in range(limit):
         level = [
             child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) in CONTAINERS
         ]
+        if not level:
+            return False
     return True
 
 

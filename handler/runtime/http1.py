@@ -14,12 +14,18 @@ from typing import NamedTuple
 
 END_OF_HEAD = b"\r\n\r\n"
 LARGEST_HEAD = 64 * 1024  # bytes: a client context may be long
+LARGEST_BODY = 64 * 1024 * 1024  # bytes: ten times Lambda's limit for an event
 
 STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5]\d\d)(?: [^\r\n]*)?")
 FIELD_LINE = re.compile(rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\r\n\0]*)")
 BODYLESS_STATUS = {204, 304}
 
 Headers = Sequence[tuple[str, str]]
+
+# Where the event loop puts what comes, until it is sorted out, in the same moment: all connections
+# share it.
+_ARRIVING = memoryview(bytearray(LARGEST_HEAD))
+_NOTHING = memoryview(b"")
 
 
 class Malformed(ConnectionError):
@@ -31,7 +37,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
 
 
 def encode_request(method: str, target: str, headers: Headers, body: bytes = b"") -> bytes:
@@ -40,12 +46,16 @@ def encode_request(method: str, target: str, headers: Headers, body: bytes = b""
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-class Connection(asyncio.Protocol):
-    """One connection, a request after another. A lost one raises `ConnectionError`."""
+class Connection(asyncio.BufferedProtocol):
+    """One connection, a request after another. A lost one raises `ConnectionError`.
+
+    A body is read into its place: an event may have megabytes, and many may arrive at once.
+    """
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
         self._received = bytearray()
+        self._missing = _NOTHING  # of a body: where the rest of it goes
         self._lost = False
         self._reusable = True  # by what the last reply said
         self._in_body = False  # more of a reply's body is awaited
@@ -56,8 +66,14 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._received += data
+    def get_buffer(self, _: int) -> memoryview:
+        return self._missing or _ARRIVING
+
+    def buffer_updated(self, size: int) -> None:
+        if self._missing:
+            self._missing = self._missing[size:]
+        else:
+            self._received += _ARRIVING[:size]
         self._changed.set()
 
     def eof_received(self) -> None:
@@ -127,7 +143,7 @@ class Connection(asyncio.Protocol):
         own.sendall(data)
         return own
 
-    async def _body(self, status: int, headers: Mapping[str, str]) -> bytes:
+    async def _body(self, status: int, headers: Mapping[str, str]) -> bytes | bytearray:
         if status in BODYLESS_STATUS:
             return b""
         if "transfer-encoding" in headers:
@@ -138,7 +154,7 @@ class Connection(asyncio.Protocol):
             await self._change()
         return await self._exactly(len(self._received))
 
-    async def _chunks(self) -> bytes:
+    async def _chunks(self) -> bytearray:
         body = bytearray()
         while size := _chunk_size(await self._until(b"\r\n")):
             body += await self._exactly(size)
@@ -146,7 +162,7 @@ class Connection(asyncio.Protocol):
                 raise Malformed("a chunk is longer than its size")
         while await self._until(b"\r\n"):
             pass  # trailers, which have no use here
-        return bytes(body)
+        return body
 
     async def _until(self, mark: bytes) -> bytes:
         """What comes before `mark`; `mark` is gone as well."""
@@ -158,11 +174,18 @@ class Connection(asyncio.Protocol):
         del self._received[: end + len(mark)]
         return found
 
-    async def _exactly(self, size: int) -> bytes:
-        while len(self._received) < size:
+    async def _exactly(self, size: int) -> bytearray:
+        if size > LARGEST_BODY:
+            raise Malformed(f"a body is longer than {LARGEST_BODY} bytes")
+        found = bytearray(size)
+        here = min(size, len(self._received))
+        with memoryview(self._received) as received:  # a slice would be copied twice
+            found[:here] = received[:here]
+        del self._received[:here]
+        self._missing = memoryview(found)[here:]
+        while self._missing:
             await self._more(in_body=True)
-        found = bytes(memoryview(self._received)[:size])  # a slice would be copied twice
-        del self._received[:size]
+        self._missing = _NOTHING  # what is empty holds all of the body nevertheless
         return found
 
     async def _more(self, *, in_body: bool) -> None:

@@ -129,21 +129,26 @@ class Loop:
 
     async def _slot(self, api: RuntimeAPI) -> None:
         while not self._ending:
-            self._asking.add(api)
-            try:
-                invocation = await api.next()
-            finally:
-                self._asking.discard(api)
-            if len(self._apis) == 1:  # it is the process's
-                set_trace_id(invocation.trace_id)
-            lines.request_id.set(invocation.request_id)
-            self._reporter.write(await self._serve(api, invocation))
+            # No name for the invocation here: its event may be large, and an answer long.
+            self._reporter.write(await self._serve(api, await self._next(api)))
+
+    async def _next(self, api: RuntimeAPI) -> Invocation:
+        self._asking.add(api)
+        try:
+            invocation = await api.next()
+        finally:
+            self._asking.discard(api)
+        if len(self._apis) == 1:  # it is the process's
+            set_trace_id(invocation.trace_id)
+        lines.request_id.set(invocation.request_id)
+        return invocation
 
     async def _serve(self, api: RuntimeAPI, invocation: Invocation) -> Report:
         cold_start, self._cold_start = self._cold_start, False
         name, deadline = invocation.request_id, invocation.deadline_ms / 1000
         try:
             exchange = self._begin(api, invocation, cold_start)
+            invocation = exchange.invocation  # without its event
             self._running[name] = exchange
             self._watchdog.arm(name, deadline - WATCHDOG_MARGIN)
             failure = await exchange.cycle.run(self._app)
@@ -164,8 +169,9 @@ class Loop:
     def _begin(self, api: RuntimeAPI, invocation: Invocation, cold_start: bool) -> Exchange:
         """Raises `BadEvent`."""
         record = Record(cold_start)
+        event, invocation = invocation.event, invocation._replace(event=b"")
         cycle = Cycle(
-            wire.parse_event(invocation.event),
+            wire.parse_event(event),
             self._context.of(invocation),
             {**self._state, NAME: record},
             lambda: api.stream(invocation),

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeGuard
 
+from handler import fast_json
+
 API_VERSION = "2018-06-01"
 
 # On `next`.
@@ -51,7 +53,7 @@ class Invocation(NamedTuple):
 
     request_id: str
     deadline_ms: int  # since the epoch
-    event: bytes
+    event: bytes | bytearray
     function_arn: str = ""
     trace_id: str | None = None
     invocation_id: str | None = None
@@ -60,7 +62,7 @@ class Invocation(NamedTuple):
     tenant_id: str | None = None
 
     @classmethod
-    def parse(cls, headers: Mapping[str, str], event: bytes) -> Self:
+    def parse(cls, headers: Mapping[str, str], event: bytes | bytearray) -> Self:
         """`headers`: by lower-case name. Raises `ValueError` without request id or deadline."""
         request_id = headers.get(REQUEST_ID.lower(), "")
         deadline_ms = headers.get(DEADLINE_MS.lower(), "")
@@ -141,7 +143,7 @@ def encode_reason(error: Exception) -> bytes:
     return json.dumps({"error": str(error)}).encode()
 
 
-def parse_event(event: bytes) -> dict[str, Any]:
+def parse_event(event: bytes | bytearray) -> dict[str, Any]:
     """A Function URL event (payload 2.0), whole enough for Mangum's HTTP handler; of a large one
     perhaps only what comes before its body, which `read_body` adds.
 
@@ -156,14 +158,14 @@ def parse_event(event: bytes) -> dict[str, Any]:
     return document
 
 
-def _parse(event: bytes) -> Any:
+def _parse(event: bytes | bytearray) -> Any:
     try:
-        return json.loads(event)
+        return fast_json.read(event)
     except (ValueError, RecursionError):
         raise NotAFunctionURLEvent("the event is not JSON") from None
 
 
-def _parse_head(event: bytes) -> Any:
+def _parse_head(event: bytes | bytearray) -> Any:
     """What comes before the body, so that who has no key is refused without a look at megabytes;
     None unless the head consists of that alone.
 
@@ -183,18 +185,22 @@ def _parse_head(event: bytes) -> Any:
 class Unread(dict[str, Any]):
     """An event without its body."""
 
-    def __init__(self, head: Mapping[str, Any], event: bytes) -> None:
+    def __init__(self, head: Mapping[str, Any], event: bytes | bytearray) -> None:
         super().__init__(head)
-        self.event: bytes | None = event  # until it is read
+        self._event = [event]  # until it is read
+
+    def read(self) -> None:
+        """Add what was left out, once. Raises `BadEvent`."""
+        if self._event:
+            rest = _parse(self._event.pop())
+            self.update({name: rest[name] for name in rest.keys() - self.keys() | {"body"}})
 
 
 def read_body(document: dict[str, Any]) -> bytes:
     """The body of a parsed event; it is added to the event where it was left out. Raises
     `BadEvent`."""
-    if isinstance(document, Unread) and document.event:
-        event, document.event = document.event, None
-        rest = _parse(event)
-        document.update({name: rest[name] for name in rest.keys() - document.keys() | {"body"}})
+    if isinstance(document, Unread):
+        document.read()
     body = document.get("body") or ""
     try:
         if document.get("isBase64Encoded"):

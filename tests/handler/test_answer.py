@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import types
 
 import fastapi_poe as fp
 import pytest
@@ -199,6 +200,25 @@ async def test_the_bot_sees_the_same_query_key_and_request_as_in_make_app():
     await answer(fp.make_app(bot), document)
     assert seen[0] == seen[1]
     assert seen[0][0].access_key == KEY
+
+
+async def respond(self, request, context):
+    text = str(len(await context.http_request.body()))
+    yield self.text_event(text) if self.yields_events else fp.PartialResponse(text=text)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("on", ["class", "object", "PoeBot"])
+@pytest.mark.parametrize("name", ["handle_query", "get_response_with_context"])
+async def test_wherever_a_bot_looks_at_its_request_the_body_is_there(monkeypatch, name, on):
+    kind = type("Looking", (fp.PoeBot,), {"yields_events": name == "handle_query"})
+    bot = kind(access_key=KEY)
+    holder = {"class": kind, "object": bot, "PoeBot": fp.PoeBot}[on]
+    method = types.MethodType(respond, bot) if on == "object" else respond
+    monkeypatch.setattr(holder, name, method, raising=False)
+    messages = await answer(App([bot]))
+    text = json.dumps({"text": str(len(json.dumps(QUERY)))}).encode()
+    assert messages[1]["body"] == b"event: text\r\ndata: %b\r\n\r\n" % text
 
 
 @pytest.mark.anyio

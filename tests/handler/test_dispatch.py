@@ -336,6 +336,34 @@ async def test_a_refusal_is_in_the_requests_record(key, refused):
     assert record.refused is refused
 
 
+async def test_lambdas_event_has_its_body_for_the_bots_own_routes_and_not_for_a_query():
+    """The query has it already, and so has the HTTP request, for those that ask it."""
+    seen = []
+
+    class Looking(Bot):
+        async def get_response_with_context(self, request, context):
+            http = context.http_request
+            seen.append((http.scope["aws.event"], await http.body()))
+            yield fp.PartialResponse(text="x")
+
+    async def own(scope, receive, send):
+        seen.append(scope["aws.event"])
+        await APP(scope, receive, send)
+
+    app = App([Looking(access_key=KEY)], own=own)
+    event = {"version": "2.0", "body": "the body"}
+
+    async def with_event(scope, receive, send):
+        await app({**scope, "aws.event": event}, receive, send)
+
+    await post(with_event, b"{}", path="/hook")
+    assert seen.pop() == event
+    body = json.dumps(query()).encode()
+    await post(with_event, body)
+    assert seen.pop() == ({"version": "2.0"}, body)
+    assert event == {"version": "2.0", "body": "the body"}
+
+
 ANSWER = "async def get_response(self, request):"
 YIELD = "yield fp.PartialResponse(text='hello')"
 SLIPS = {

@@ -1,5 +1,6 @@
 import copy
 import json
+import tracemalloc
 
 import fastapi_poe as fp
 import pytest
@@ -175,6 +176,12 @@ async def test_a_body_is_read_whole(bodies):
 
 
 @pytest.mark.anyio
+async def test_a_body_that_comes_as_a_whole_is_not_copied():
+    body = b"abc"
+    assert await read(JSON, body) is body
+
+
+@pytest.mark.anyio
 async def test_a_message_may_leave_everything_away():
     async def receive():
         return {"type": "http.request"}
@@ -329,6 +336,17 @@ def test_the_reason_is_short_json():
         b"content-type": b"application/json",
         b"content-length": str(len(refusal.body)).encode(),
     }
+
+
+def test_a_body_is_parsed_without_a_copy_of_its_text():
+    body = encode(query(message(content="x" * 1_000_000)))
+    guard.parse(body)
+    tracemalloc.start()
+    try:
+        guard.parse(body)
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 # The request

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.runtime.http1 import LARGEST_HEAD, Connection, Malformed, Reply, encode_request
+from handler.runtime.http1 import (
+    LARGEST_BODY,
+    LARGEST_HEAD,
+    Connection,
+    Malformed,
+    Reply,
+    encode_request,
+)
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1)
 FIELDS = st.dictionaries(
@@ -33,6 +40,16 @@ class Transport(asyncio.Transport):
         return SILENT
 
 
+def arrive(connection, data):
+    """What an event loop does with data that it can read."""
+    while data:
+        buffer = connection.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        connection.buffer_updated(size)
+        data = data[size:]
+
+
 def reading(data, sizes=(), end=True):
     """What `Connection.reply` makes of `data`, which comes in pieces of `sizes`; and it."""
 
@@ -42,10 +59,10 @@ def reading(data, sizes=(), end=True):
         task = asyncio.ensure_future(connection.reply())
         left = data
         for size in sizes:
-            connection.data_received(left[:size])
+            arrive(connection, left[:size])
             left = left[size:]
             await asyncio.sleep(0)
-        connection.data_received(left)
+        arrive(connection, left)
         await asyncio.sleep(0)
         if end:
             connection.eof_received()
@@ -164,6 +181,29 @@ def test_a_client_context_of_50_kb_is_read_however_it_comes():
     data = LENGTH.replace(b"OK", b"OK\r\nX: " + b"x" * 50_000)
     reply, _ = reading(data, [10_000] * 5)
     assert len(reply.headers["x"]) == 50_000
+
+
+def test_a_body_is_read_into_its_place():
+    async def read():
+        connection = Connection()
+        connection.connection_made(Transport())
+        task = asyncio.ensure_future(connection.reply())
+        arrive(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc")
+        await asyncio.sleep(0)
+        missing = connection.get_buffer(-1)
+        missing[:] = b"d" * 99_997
+        connection.buffer_updated(len(missing))
+        return (await task).body
+
+    assert asyncio.run(read()) == b"abc" + b"d" * 99_997
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: %d", b"Transfer-Encoding: chunked\r\n\r\n%x"]
+)
+def test_a_body_beyond_any_limit_of_lambdas_takes_no_memory(framing):
+    with pytest.raises(Malformed, match="longer than 67108864 bytes"):
+        reading(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % (framing % (LARGEST_BODY + 1)), end=False)
 
 
 def test_a_connection_that_ended_is_not_used_again():

@@ -54,6 +54,15 @@ async def test_a_bot_that_cannot_be_imported(build_with_bot, runtime_python, sou
     assert "a secret text" not in json.dumps(document)
 
 
+async def test_a_library_that_was_built_for_another_machine(build_with_bot, runtime_python):
+    """What reports it doesn't need any: the first that is missing is pydantic's parser."""
+    package = build_with_bot(ECHO)
+    [compiled] = (package / "pydantic_core").glob("_pydantic_core*.so")
+    compiled.unlink()
+    document = await init_error(package, runtime_python)
+    assert document["errorType"] == "Runtime.ImportError"
+
+
 @pytest.mark.parametrize(
     ("end", "kind"),
     [("raise SystemExit", "SystemExit"), ("asyncio.get_running_loop().stop()", "RuntimeError")],
