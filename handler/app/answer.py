@@ -53,14 +53,12 @@ async def answer(
     await request.body()
     record_of(scope).tally = tally = Tally()
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    remaining = _remaining(scope)
+    # On Lambda nobody learns that a client has gone away.
+    gone = receive if remaining is None else None
     end_late = partial(_end_late, bot, tally, send)
-    with Lifeline(receive, send, query_seconds(_remaining(scope)), end_late) as lifeline:
-        async for event, data in _events(bot, query, request, tally):
-            if lifeline.stopped:  # what a bot yields after that isn't its answer
-                break
-            # Counted first: a cancellation while the other side is slow finds it on its way.
-            count(tally, event)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+    with Lifeline(gone, send, query_seconds(remaining), end_late) as lifeline:
+        await _pass_on(bot, query, request, tally, send, lifeline)
     if lifeline.stopped is Stop.LATE:
         await lifeline.end_late()
     elif not lifeline.stopped:
@@ -68,24 +66,39 @@ async def answer(
     warn_of_limits(tally)
 
 
-async def _events(
-    bot: fp.PoeBot, query: fp.QueryRequest, request: Request, tally: Tally
-) -> AsyncIterator[tuple[Any, bytes]]:
-    """The bot's events and their bytes. A bot that raises past fastapi_poe, by `sys.exit` for
-    example, ends its answer properly all the same."""
-    try:
-        async for event in bot.handle_query(query, fp.RequestContext(http_request=request)):
-            yield event, encode(event)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if _is_cancelled(error):
-            raise
-        logger.error("the bot failed", exc_info=error)
-        if tally.done:  # nothing may follow that
+async def _pass_on(
+    bot: fp.PoeBot,
+    query: fp.QueryRequest,
+    request: Request,
+    tally: Tally,
+    send: Send,
+    lifeline: Lifeline,
+) -> None:
+    """Send the bot's events. A bot that raises past fastapi_poe, by `sys.exit` for example, ends
+    its answer properly all the same."""
+    events: AsyncIterator[Any] | None = None
+    while True:  # not `async for`: what `send` raises isn't the bot's
+        try:
+            if events is None:
+                events = aiter(bot.handle_query(query, fp.RequestContext(http_request=request)))
+            event = await anext(events)
+            data = encode(event)
+        except StopAsyncIteration:
             return
-        text = "The bot encountered an unexpected issue."
-        last = bot.error_event(text, raw_response=error, allow_retry=False)
-        for event in (last, bot.done_event()):
-            yield event, encode(event)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if _is_cancelled(error):
+                raise
+            logger.error("the bot failed", exc_info=error)
+            if not lifeline.stopped and not tally.done:  # nothing may follow either
+                text = "The bot encountered an unexpected issue."
+                last = bot.error_event(text, raw_response=error, allow_retry=False)
+                await _send_last(last, bot, tally, send)
+            return
+        if lifeline.stopped:  # what a bot yields after that isn't its answer
+            return
+        # Counted first: a cancellation while the other side is slow finds it on its way.
+        count(tally, event)
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -99,10 +112,15 @@ async def _end_late(bot: fp.PoeBot, tally: Tally, send: Send) -> None:
     tally.late = True
     if not tally.done:
         error = bot.error_event("The bot ran out of time.", allow_retry=True)
-        for event in (error, bot.done_event()):
-            count(tally, event)
-            await send({"type": "http.response.body", "body": encode(event), "more_body": True})
+        await _send_last(error, bot, tally, send)
     await _end(send)
+
+
+async def _send_last(error: Any, bot: fp.PoeBot, tally: Tally, send: Send) -> None:
+    """Send the event `error`, and the one that says that nothing follows."""
+    for event in (error, bot.done_event()):
+        count(tally, event)
+        await send({"type": "http.response.body", "body": encode(event), "more_body": True})
 
 
 async def _end(send: Send) -> None:

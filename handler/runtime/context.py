@@ -6,7 +6,6 @@ Source: AWS, "Using the Lambda context object to retrieve Python function inform
 import json
 import os
 import time
-from copy import copy
 from typing import Any
 
 from handler.runtime.wire import Invocation
@@ -43,7 +42,8 @@ class Context:
 
     def of(self, invocation: Invocation) -> "Context":
         """This function's context for one invocation."""
-        context = copy(self)
+        context = Context.__new__(Context)  # `copy` takes ten times as long
+        vars(context).update(vars(self))
         context.aws_request_id = invocation.request_id
         context.invoked_function_arn = invocation.function_arn
         context.deadline_ms = invocation.deadline_ms

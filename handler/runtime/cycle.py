@@ -9,6 +9,7 @@ import enum
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from mangum.types import LambdaContext
@@ -16,10 +17,12 @@ from starlette.types import ASGIApp, Message
 
 from handler.log.errors import stack_of
 from handler.runtime import deadlines, wire
-from handler.runtime.request_scope import gateway_of
+from handler.runtime.request_scope import RESPONSES, scope_of
 from handler.runtime.wire import BadEvent, Failure
 
 logger = logging.getLogger(__name__)
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 BODYLESS_STATUS = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
 # Function URLs have been seen to hold a head, or a first small piece of body, until more follows;
@@ -81,7 +84,7 @@ class Cycle:
         self._event: dict[str, Any] | None = event  # until its body is read
         self._context = context
         try:
-            self._gateway, self.scope = gateway_of(event, context)
+            self.scope = scope_of(event, context)
         except Exception as error:
             raise BadEvent("the event's request is malformed") from error
         self.scope["state"] = state
@@ -170,7 +173,8 @@ class Cycle:
 
     async def _start(self, message: Message) -> None:
         status = message["status"]
-        prelude = self._prelude(status, [*message.get("headers", [])])
+        headers = tuple((bytes(name), bytes(value)) for name, value in message.get("headers", []))
+        prelude = _prelude(status, headers)
         stream = await self._open_stream()
         if self.state is not State.REQUEST:
             raise UnexpectedMessage("the response has ended while it began")
@@ -182,17 +186,8 @@ class Cycle:
         if self.scope["method"] == "HEAD" or status in BODYLESS_STATUS:
             stream.end()
             self.state = State.DISCARD
-        elif _is_event_stream(message):
+        elif _is_event_stream(headers):
             stream.write(FIRST_COMMENT)
-
-    def _prelude(self, status: int, headers: list[Any]) -> bytes:
-        # ASGI's values are latin-1, as HTTP's are; Mangum reads them as UTF-8.
-        decoded = [[name, bytes(value).decode("latin-1").encode()] for name, value in headers]
-        response = self._gateway({"status": status, "headers": decoded, "body": b""})
-        out = dict(response.get("headers", {}))
-        if not any(name.lower() == b"content-type" for name, _ in headers):
-            out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
-        return wire.encode_prelude(status, out, response.get("cookies"))
 
 
 async def _result_of(app: Awaitable[None]) -> BaseException | None:
@@ -204,10 +199,23 @@ async def _result_of(app: Awaitable[None]) -> BaseException | None:
     return None
 
 
-def _is_event_stream(message: Message) -> bool:
-    headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", [])}
+# Nearly all answers have the same headers, and Mangum takes its time over them.
+@lru_cache(maxsize=4)
+def _prelude(status: int, headers: RawHeaders) -> bytes:
+    # ASGI's values are latin-1, as HTTP's are; Mangum reads them as UTF-8.
+    decoded = [[name, value.decode("latin-1").encode()] for name, value in headers]
+    response = RESPONSES({"status": status, "headers": decoded, "body": b""})
+    out = dict(response.get("headers", {}))
+    if not any(name.lower() == b"content-type" for name, _ in headers):
+        out.pop("content-type", None)  # Mangum's own guess, of a body that it has not seen
+    return wire.encode_prelude(status, out, response.get("cookies"))
+
+
+@lru_cache(maxsize=4)
+def _is_event_stream(headers: RawHeaders) -> bool:
+    values = {name.lower(): value for name, value in headers}
     return (
-        headers.get(b"content-type", b"").startswith(b"text/event-stream")
-        and b"content-encoding" not in headers
-        and b"content-length" not in headers  # which the comment would make untrue
+        values.get(b"content-type", b"").startswith(b"text/event-stream")
+        and b"content-encoding" not in values
+        and b"content-length" not in values  # which the comment would make untrue
     )

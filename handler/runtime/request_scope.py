@@ -9,8 +9,10 @@ import socket
 from typing import Any
 
 from mangum.handlers import HTTPGateway
-from mangum.types import LambdaConfig, LambdaContext
+from mangum.types import LambdaConfig, LambdaContext, LambdaEvent
 from starlette.types import Scope
+
+from handler.runtime.context import Context
 
 MANGUM_CONFIG: LambdaConfig = {
     "api_gateway_base_path": "/",
@@ -21,11 +23,13 @@ MANGUM_CONFIG: LambdaConfig = {
 _KEPT_FROM_MANGUM = ("host", "x-forwarded-port")
 _OF_MANGUM = ("version", "requestContext", "rawQueryString", "cookies")
 # Whose response it writes, Mangum asks an event again and again: of this one it needs the least.
-_ANY_EVENT = {
+_ANY_EVENT: LambdaEvent = {
     "version": "2.0",
     "headers": {},
     "requestContext": {"http": {"method": "", "path": "/", "sourceIp": ""}},
 }
+RESPONSES = HTTPGateway(_ANY_EVENT, Context(), MANGUM_CONFIG)
+"""Turns a response into Lambda's, whichever event it answers."""
 _HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::(.*))?")
 _LAST_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
@@ -36,25 +40,20 @@ class Gateway(HTTPGateway):
 
     @property
     def scope(self) -> Scope:
-        return gateway_of(self.event, self.context)[1]
+        return scope_of(self.event, self.context)
 
 
-def gateway_of(event: dict[str, Any], context: LambdaContext) -> tuple[HTTPGateway, Scope]:
-    """Mangum's gateway, for the response, and the scope of the event's request.
-
-    Raises whatever a malformed event makes Mangum raise.
-    """
+def scope_of(event: dict[str, Any], context: LambdaContext) -> Scope:
+    """The scope of the event's request. Raises whatever a malformed event makes Mangum raise."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     own = {name: headers.pop(name) for name in _KEPT_FROM_MANGUM if name in headers}
     shown = {name: event[name] for name in _OF_MANGUM if name in event}
-    gateway = HTTPGateway({**shown, "headers": headers}, context, MANGUM_CONFIG)
-    scope: Scope = gateway.scope
-    gateway.event = _ANY_EVENT
+    scope: Scope = HTTPGateway({**shown, "headers": headers}, context, MANGUM_CONFIG).scope
     scope["headers"] = [*([name.encode(), own[name].encode()] for name in own), *scope["headers"]]
     scope["server"] = _server(event, own, scope["scheme"])
     scope["raw_path"] = _raw_path(event)
     scope["aws.event"] = event
-    return gateway, scope
+    return scope
 
 
 def _server(event: dict[str, Any], headers: dict[str, str], scheme: str) -> tuple[str, int] | None:

@@ -209,10 +209,17 @@ class RuntimeAPI:
             return kept
         if kept:
             kept.close()
-        # asyncio sets TCP_NODELAY: a frame never waits for the one after it.
-        _, connection = await asyncio.get_running_loop().create_connection(
-            Connection, self._host, self._port
-        )
+        loop = asyncio.get_running_loop()
+        own = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        own.setblocking(False)
+        try:
+            # Not by `create_connection`, which takes as long again to choose among addresses.
+            await loop.sock_connect(own, (self._host, self._port))
+        except BaseException:
+            own.close()
+            raise
+        # asyncio sets TCP_NODELAY where the protocol is named: a frame never waits for the next.
+        _, connection = await loop.create_connection(Connection, sock=own)
         return connection
 
 

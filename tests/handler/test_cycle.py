@@ -79,6 +79,15 @@ async def test_prelude_nuls_and_body_go_out_one_by_one_as_they_are_sent():
     assert cycle.state is State.COMPLETE
 
 
+async def test_each_answer_has_its_own_head_however_alike_they_are():
+    one, two = [(b"x-of", b"one")], [(b"x-of", memoryview(b"two"))]
+    for status, headers in ((200, one), (200, two), (201, one), (200, one)):
+        cycle, stream = cycle_of()
+        await cycle.send({"type": "http.response.start", "status": status, "headers": headers})
+        expected = {"statusCode": status, "headers": {"x-of": bytes(headers[0][1]).decode()}}
+        assert json.loads(stream.writes[0]) == expected
+
+
 async def test_an_app_waits_where_the_other_side_lags_behind():
     cycle, stream = cycle_of()
     await cycle.send(START)

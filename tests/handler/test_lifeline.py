@@ -16,6 +16,11 @@ from tests.handler.test_answer import KEY, SCOPE, answer, asking, both, comparab
 pytestmark = pytest.mark.anyio
 
 
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 900_000
+
+
 async def test_pings_equal_those_of_make_app(monkeypatch):
     monkeypatch.setattr(lifeline, "PING_SECONDS", 0.4)
     monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.4)
@@ -112,11 +117,37 @@ async def test_nothing_of_an_answer_runs_on_behind_it(monkeypatch):
     assert asyncio.all_tasks() == before
 
 
-async def test_poes_limit_ends_an_answer_where_lambdas_deadline_is_later(monkeypatch):
-    class Context:
-        def get_remaining_time_in_millis(self):
-            return 900_000
+async def test_on_lambda_nothing_waits_for_a_client_to_go_away():
+    tasks = []
 
+    class Watching(fp.PoeBot):
+        async def get_response(self, request):
+            tasks.append(asyncio.all_tasks())
+            yield fp.PartialResponse(text="x")
+
+    app = App([Watching(access_key=KEY)])
+    before = asyncio.all_tasks()
+    await answer(lambda scope, *more: app({**scope, "aws.context": Context()}, *more))
+    assert tasks == [before]
+
+
+@pytest.mark.usefixtures("soon_late")
+async def test_a_ping_that_nobody_takes_holds_up_no_end(monkeypatch):
+    monkeypatch.setattr(lifeline, "PING_SECONDS", 0.03)
+    _, ours, _ = both(5.0)
+    sent = []
+
+    async def send(message):
+        if message.get("body", b"").startswith(b": ping"):
+            await asyncio.Event().wait()
+        sent.append(message)
+
+    async with asyncio.timeout(3):
+        await ours({**SCOPE}, asking(asyncio.Event()), send)
+    assert b"ran out of time" in sent[-3]["body"]
+
+
+async def test_poes_limit_ends_an_answer_where_lambdas_deadline_is_later(monkeypatch):
     async def on_lambda(scope, receive, send):
         await ours({**scope, "aws.context": Context()}, receive, send)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 
 import pytest
 
@@ -48,6 +49,19 @@ async def test_a_streamed_answer_has_awss_head_and_one_frame_for_each_write():
         "host": address,
     }
     assert expected.items() <= request.headers.items()
+
+
+async def test_a_frame_never_waits_for_the_one_after_it():
+    double = RuntimeAPIDouble()
+    async with double.serve() as address:
+        invocation, answer = await invocation_of(RuntimeAPI(address), double)
+        stream = await RuntimeAPI(address).stream(invocation)
+        own = stream._connection._transport.get_extra_info("socket")
+        assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        stream.write(HEAD)
+        stream.end()
+        await stream.accepted()
+    await answer
 
 
 async def test_a_failure_midway_ends_the_body_with_trailers():
