@@ -94,7 +94,8 @@ class Stuck:
         """The members of a line about it; with `log.shows_texts` the lines of code, too."""
         fields: dict[str, Any] = {"stackTrace": _places(_now(self.frames))}
         if log.shows_texts:
-            text = "".join(traceback.StackSummary.extract(_now(self.frames)).format())
+            last = self.frames[-MOST_FRAMES:]
+            text = "".join(traceback.StackSummary.extract(_now(last)).format())
             fields["traceback"] = below_package(text).rstrip()
         return fields
 

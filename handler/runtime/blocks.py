@@ -115,11 +115,11 @@ class Notices:
 def _what(stuck: Stuck, seconds: float) -> str:
     if not stuck.frames:
         return (
-            f"no answer went on for {seconds:.1f} s, since code in a thread holds Python's lock"
-            " (the GIL): run that code in a process of its own"
+            f"no answer could go on for {seconds:.1f} s, because code in a thread holds Python's"
+            " lock (the GIL): run that code in a process of its own"
         )
     return (
-        f"the bot has blocked the event loop for {seconds:.1f} s at {stuck.place}: no answer goes"
-        " on meanwhile. Run what blocks in a thread, as `await asyncio.to_thread(…)`, or use an"
+        f"the bot has blocked the event loop for {seconds:.1f} s at {stuck.place}, and no other"
+        " answer can go on: call what blocks in a thread, `await asyncio.to_thread(…)`, or use an"
         " async client"
     )

@@ -4,6 +4,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from socket import socket
 
@@ -29,7 +30,8 @@ Word = Callable[[float], socket]
 def give_up(exchanges: Exchanges, reporter: Reporter, failure: Failure, why: str) -> None:
     """Report `failure` for each of them. `why`: what the bot has done, for the log, a clause."""
     output.hurry()
-    _write(why, [invocation.request_id for _, invocation, _, _ in exchanges])
+    with suppress(Exception):  # a line that fails must not keep anyone from being told
+        _write(why, [invocation.request_id for _, invocation, _, _ in exchanges])
     for error in say(_words(exchanges, failure)):
         logger.error("the failure could not be reported to Lambda: %s", type(error).__name__)
     for _, invocation, cycle, record in exchanges:

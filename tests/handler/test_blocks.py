@@ -216,7 +216,7 @@ async def test_code_that_lets_no_thread_run_is_reported_afterwards(build_with_bo
     async with serving(build_with_bot(calibrated), runtime_python) as process:
         assert text_of(await process.double.ask(asking("search"))) == "begun and whole"
         [line] = warnings_in(await written(process))
-    assert " in get_response: no answer goes on" in line["message"]
+    assert " in get_response, and no other answer can go on: " in line["message"]
 
 
 async def test_the_loop_is_watched_although_a_task_has_stopped_it(package, runtime_python):
@@ -334,8 +334,8 @@ async def test_a_thread_that_holds_pythons_lock_is_not_blamed_on_the_loop(capsys
     await asyncio.to_thread(waiting_for, Notices().write, 2.0)
     line = json.loads(capsys.readouterr().out)
     assert line["message"] == (
-        "no answer went on for 2.0 s, since code in a thread holds Python's lock (the GIL): run"
-        " that code in a process of its own"
+        "no answer could go on for 2.0 s, because code in a thread holds Python's lock (the GIL):"
+        " run that code in a process of its own"
     )
     assert line["stackTrace"] == []
 
