@@ -145,7 +145,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         try:
             state = await stack.enter_async_context(lifespan(app))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # the bot's own lifespan can raise anything
             return await _report(address, error)
         gc.freeze()  # what the start has created is never looked at
         gc.enable()

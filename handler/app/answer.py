@@ -74,8 +74,8 @@ async def _pass_on(
     send: Send,
     lifeline: Lifeline,
 ) -> None:
-    """Send the bot's events. A bot that raises past fastapi_poe, by `sys.exit` for example, ends
-    its answer properly all the same."""
+    """Send the bot's events. A bot that raises past fastapi_poe, by `sys.exit` or by a panic in a
+    library's Rust, ends its answer properly all the same."""
     events: AsyncIterator[Any] | None = None
     while True:  # not `async for`: what `send` raises isn't the bot's
         try:
@@ -85,8 +85,8 @@ async def _pass_on(
             data = encode(event)
         except StopAsyncIteration:
             return
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if _is_cancelled(error):
+        except BaseException as error:
+            if _is_cancelled(error) or isinstance(error, GeneratorExit):
                 raise
             logger.error("the bot failed", exc_info=error)
             if not lifeline.stopped and not tally.done:  # nothing may follow either

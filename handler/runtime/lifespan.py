@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Scope
 
 from handler.log.errors import StartError
+from handler.runtime.deadlines import CLEAN_UP
 
 
 class StartupFailed(StartError):
@@ -19,7 +20,8 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     """Start `app` up, and shut it down at the end; gives the state that its requests share.
 
     An app that raises or returns before its startup is complete does not support lifespans, which
-    isn't an error. Raises `StartupFailed` when it answers `lifespan.startup.failed`.
+    isn't an error. When it answers `lifespan.startup.failed`, this raises what the app does, or
+    `StartupFailed`.
     """
     state: dict[str, Any] = {}
     inbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -30,6 +32,9 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     asyncio._unregister_task(task)  # a bot may cancel `asyncio.all_tasks()`
     answer = await _exchange("lifespan.startup", task, inbox, outbox)
     if answer and answer["type"] == "lifespan.startup.failed":
+        await asyncio.wait([task], timeout=CLEAN_UP)
+        if task.done() and not task.cancelled() and (reason := task.exception()):
+            raise reason
         raise StartupFailed("the ASGI app's startup failed")
     try:
         yield state

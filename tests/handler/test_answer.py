@@ -185,6 +185,21 @@ async def test_a_failing_send_closes_the_bot_and_reaches_the_server():
 
 
 @pytest.mark.anyio
+async def test_an_answer_that_nobody_runs_any_more_sends_nothing():
+    """A server's loop that ends closes what it still has."""
+    _, ours, _ = both(60.0)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    running = ours({**SCOPE}, asking(asyncio.Event()), send)
+    running.send(None)
+    running.close()
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+@pytest.mark.anyio
 async def test_the_bot_sees_the_same_query_key_and_request_as_in_make_app():
     seen = []
 

@@ -35,6 +35,10 @@ class Bot(fp.PoeBot):
             raise ValueError(SECRET_TEXT)
         elif word == "exit":
             sys.exit(1)
+        elif word == "panic":  # as Rust's reaches Python
+            raise type("PanicException", (BaseException,), {})(SECRET_TEXT)
+        elif word == "interrupted":
+            raise KeyboardInterrupt
         elif word == "cancelled":
             task = asyncio.create_task(asyncio.sleep(60))
             task.cancel()
@@ -181,6 +185,8 @@ def error_of(body):
         ("raise", "ValueError"),
         ("exit-first", "SystemExit"),
         ("exit", "SystemExit"),
+        ("panic", "PanicException"),
+        ("interrupted", "KeyboardInterrupt"),
         ("cancelled", "CancelledError"),
         ("bad-event", "TypeError"),
         ("not-an-event", "AttributeError"),

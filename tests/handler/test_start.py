@@ -63,6 +63,24 @@ async def test_a_library_that_was_built_for_another_machine(build_with_bot, runt
     assert document["errorType"] == "Runtime.ImportError"
 
 
+@pytest.mark.parametrize("kind", ["ValueError", "SystemExit", "KeyboardInterrupt"])
+async def test_a_startup_of_the_bots_app_that_fails(build_with_bot, runtime_python, kind):
+    source = f"""
+import contextlib
+import fastapi
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    raise {kind}("a secret text")
+    yield
+
+app = fastapi.FastAPI(lifespan=lifespan)
+{ECHO}"""
+    document = await init_error(build_with_bot(source), runtime_python)
+    assert document["errorType"] == f"Runtime.{kind}"
+    assert document["errorMessage"] == f"{kind} (bot.py:7 in lifespan)"
+
+
 @pytest.mark.parametrize(
     ("end", "kind"),
     [("raise SystemExit", "SystemExit"), ("asyncio.get_running_loop().stop()", "RuntimeError")],
