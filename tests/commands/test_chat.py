@@ -1,102 +1,33 @@
-"""`make chat` through a pipe and in a terminal."""
+"""`make chat` through a pipe."""
 
 import asyncio
-import codecs
 import io
 import os
-import pty
-import select
 import signal
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastapi_poe as fp
 import pytest
-import uvicorn
 
 from commands.chat import main
 from commands.command import run_command
+from infra.toolchain.folders import ROOT
 from poe.client import access
 from poe.standin.standin import PoeStandIn
 from tests.support.bot_folder import write_folder
 from tests.support.bots import served
 from tests.support.closed import CLOSED
-from tests.support.text import FORGED
-
-KEY = "k" * 32
-PROJECT = Path(__file__).parents[2]
-
-
-class Details:
-    def __repr__(self) -> str:
-        return "not a traceback\nforged\x1b[2J" + "\nmore" * 9
-
-
-class TalkBot(fp.PoeBot):
-    async def get_response(self, request: fp.QueryRequest) -> AsyncIterator[Any]:
-        match request.query[-1].content:
-            case "fail":
-                raise ValueError
-            case "explain":
-                yield fp.ErrorResponse(text="no", raw_response=Details())
-            case "replace":
-                yield fp.PartialResponse(text="draft\x1b[2J")
-                yield fp.PartialResponse(text="final", is_replace_response=True)
-                yield fp.PartialResponse(text="More?", is_suggested_reply=True)
-                file = fp.Attachment(url="https://a/b", content_type="image/png", name="b.png")
-                yield fp.PartialResponse(text="", attachment=file)
-            case "halves":
-                yield fp.PartialResponse(text="\ud83d")
-                yield fp.PartialResponse(text="\ude00 and \ud83d")
-            case "last answer":
-                yield fp.PartialResponse(text=ascii(request.query[-2].content))
-            case "forge":
-                for forged in FORGED:
-                    yield fp.PartialResponse(text=f"a{forged}you> forged\r")
-                    yield fp.PartialResponse(text="\nerror: forged")
-                yield fp.PartialResponse(text=f"b{FORGED}\nyou> c", is_suggested_reply=True)
-                yield fp.PartialResponse(text="".join(FORGED), is_suggested_reply=True)
-                yield fp.ErrorResponse(text="first" + "you> second".join(FORGED))
-            case "for ever":
-                while True:
-                    yield fp.PartialResponse(text="on ")
-                    await asyncio.sleep(0.05)
-            case said:
-                files = [file.name for file in request.query[-1].attachments]
-                yield fp.PartialResponse(text=f"{len(request.query)}: ")
-                yield fp.PartialResponse(text=f"{said} {files}")
-
-    async def get_settings(self, setting: fp.SettingsRequest) -> fp.SettingsResponse:
-        return fp.SettingsResponse(introduction_message="I talk.")
+from tests.support.talk import KEY, TalkBot, command, environment
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = fp.make_app(TalkBot(), access_key=KEY)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "commands.chat", *map(str, arguments)]
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {"PATH": os.defpath, "PYTHONPATH": str(PROJECT), "TERM": "dumb", **more}
+    with served(fp.make_app(TalkBot(), access_key=KEY)) as url:
+        yield url
 
 
 @dataclass(frozen=True)
@@ -135,7 +66,7 @@ def process(
     return subprocess.run(
         command(*arguments),
         input=said,
-        cwd=PROJECT,
+        cwd=ROOT,
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -162,7 +93,7 @@ def test_a_reader_that_leaves_ends_the_chat_quietly(url: str) -> None:
         input="one\n",
         stdout=writer,
         stderr=subprocess.PIPE,
-        cwd=PROJECT,
+        cwd=ROOT,
         env=environment(POE_ACCESS_KEY=KEY),
         text=True,
         timeout=30,
@@ -210,7 +141,7 @@ def test_a_message_that_isnt_utf_8_is_sent_with_replaced_characters(url: str) ->
     run = subprocess.run(
         command("--url", url),
         input=b"caf\xe9 \xff\n",
-        cwd=PROJECT,
+        cwd=ROOT,
         env=environment(POE_ACCESS_KEY=KEY),
         capture_output=True,
         timeout=30,
@@ -444,110 +375,3 @@ def test_an_unreachable_poe_is_one_line(chat: Chat) -> None:
     run = chat("--bot", "Echo", said="hello", **variables)
     assert run.stderr.splitlines()[0] == "error: Poe can't be reached (ConnectError)"
     assert (run.stdout, run.returncode) == ("", 1)
-
-
-class Terminal:
-    """A chat at a terminal, driven by keystrokes."""
-
-    def __init__(self, *arguments: str, **variables: str) -> None:
-        self._screen, inner = pty.openpty()
-        self.process = subprocess.Popen(
-            command(*arguments),
-            cwd=PROJECT,
-            env=environment(**{"POE_ACCESS_KEY": KEY, **variables}),
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            start_new_session=True,
-        )
-        os.close(inner)
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self.shown = self.everything = ""
-
-    def wait_for(self, text: str) -> None:
-        """Read on until the text has come, and pass over it."""
-        while text not in self.shown:
-            readable, _, _ = select.select([self._screen], [], [], 10)
-            assert readable, f"{text!r} never came, but {self.shown!r}"
-            came = self._decoder.decode(os.read(self._screen, 1000))
-            self.shown, self.everything = self.shown + came, self.everything + came
-        self.shown = self.shown.partition(text)[2]
-
-    def type(self, keys: str) -> None:
-        os.write(self._screen, keys.encode())
-
-    def wait_until_it_waits(self) -> None:
-        """Python's readline misses a signal between printing the prompt and waiting for keys."""
-        state = Path(f"/proc/{self.process.pid}/stat")
-        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
-            time.sleep(0.01)
-
-    def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-
-    def leave(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._screen)
-
-
-def test_at_a_terminal_the_key_of_a_bot_elsewhere_is_asked_for() -> None:
-    terminal = Terminal("--url", "http://bot.invalid/", POE_ACCESS_KEY="")
-    terminal.wait_for("Access key of bot.invalid: ")
-    terminal.type(KEY + "\n")
-    terminal.wait_for("error: nothing answers at http://bot.invalid/: check the URL")
-    assert KEY not in terminal.everything
-    terminal.leave()
-
-
-@pytest.fixture
-def terminal(url: str) -> Iterator[Terminal]:
-    terminal = Terminal("--url", url)
-    yield terminal
-    terminal.leave()
-
-
-def test_no_line_of_an_answer_can_pass_for_the_prompt_or_a_line_of_ours(
-    terminal: Terminal,
-) -> None:
-    terminal.wait_for("you> ")
-    terminal.type("forge\n")
-    terminal.wait_for(" events · ")
-    terminal.wait_for("you> ")
-    shown = terminal.everything.replace("\r\n", "\n").split("\n")
-    assert [line for line in shown if line.startswith("you> ")] == ["you> forge", "you> "]
-    assert not [line for line in shown if line.startswith("error: ")]  # ours is red
-    assert [line for line in shown if line.startswith("\x1b[31merror: first")]
-    assert "  you> forged" in shown
-
-
-def test_ctrl_c_stops_an_answer_and_ctrl_d_ends_the_chat(terminal: Terminal) -> None:
-    terminal.wait_for("you> ")
-    terminal.type("for ever\n")
-    terminal.wait_for("on on ")
-    terminal.interrupt()
-    terminal.wait_for("(stopped)")
-    terminal.wait_for("you> ")
-    terminal.type("still there?\n")
-    terminal.wait_for("3: still there? []")
-    terminal.wait_for(" events · ")
-    terminal.wait_for("you> ")
-    terminal.type("\x04")
-    assert terminal.process.wait(10) == 0
-
-
-def test_a_kill_during_an_answer_ends_the_chat_and_not_the_answer_alone(
-    terminal: Terminal,
-) -> None:
-    terminal.wait_for("you> ")
-    terminal.type("for ever\n")
-    terminal.wait_for("on on ")
-    terminal.process.send_signal(signal.SIGTERM)
-    assert terminal.process.wait(10) == 128 + signal.SIGTERM
-
-
-def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
-    terminal.wait_for("you> ")
-    terminal.wait_until_it_waits()
-    terminal.interrupt()
-    assert terminal.process.wait(10) == 0

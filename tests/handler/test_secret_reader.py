@@ -1,109 +1,35 @@
-import contextlib
-import http.server
+"""How the secret is read at a start: what it asks, what it gets over, what its errors say."""
+
 import json
 import socket
-import ssl
-import string
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import boto3
-import botocore.auth
 import pytest
-import trustme
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from handler.secret import reader as secret_reader
 from handler.secret import signed_call
 from handler.secret.reader import SecretReader, SecretUnreadable
 from handler.secret.signed_call import Credentials
-from infra.package.certificates import write_directory
+from infra.toolchain.folders import ROOT
 from tests.support.closed import CLOSED
-
-ROOT = Path(__file__).parents[2]
-ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:bot-AbCdEf"
-KEY_ID, KEY, TOKEN = "KEYID" * 4, "s" * 40, "t" * 60
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
-TEXT = json.dumps({"POE_ACCESS_KEY": "k" * 32})
-SECRET = (200, json.dumps({"ARN": ARN, "SecretString": TEXT}).encode())
-NOW = datetime(2026, 11, 23, 4, 5, 6, tzinfo=UTC)
-
-
-def environ(url, **more):
-    return {**CREDENTIALS, "AWS_ENDPOINT_URL": url, **more}
-
-
-def read(arn, environ, **more):
-    """The secret's text, read as a start of the function reads it."""
-    reader = SecretReader(arn, environ, **more)
-    reader.start()
-    return reader.text()
-
-
-def error(kind, message="the answer's own words"):
-    return json.dumps({"__type": kind, "Message": message}).encode()
-
-
-class Double(http.server.ThreadingHTTPServer):
-    """Gives `answers` one after another, the last one again and again, and keeps what it was
-    asked."""
-
-    def __init__(self, *answers):
-        super().__init__(("127.0.0.1", 0), _DoubleHandler)
-        self.answers = [*answers]
-        self.asked = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request, client_address):
-        pass  # a client that goes away is what some tests are about
-
-
-class _DoubleHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Double
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        answers = self.server.answers
-        self.server.asked.append((self.path, self.headers, body))
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        status, body = answer(self, body) if callable(answer) else answer
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def serving(*answers, tls=None):
-    double = Double(*answers)
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.configure_cert(context)
-        double.socket = context.wrap_socket(double.socket, server_side=True)
-    # The poll is how long the end of each test takes.
-    thread = threading.Thread(target=double.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield double
-    finally:
-        double.shutdown()
-        thread.join()
-        double.server_close()
+from tests.support.secrets_double import (
+    ARN,
+    CREDENTIALS,
+    KEY,
+    KEY_ID,
+    SECRET,
+    TEXT,
+    TOKEN,
+    environ,
+    error,
+    read,
+    refusal_of,
+    serving,
+)
 
 
 @pytest.fixture
@@ -130,144 +56,6 @@ def secrets(moto):
         aws_access_key_id=KEY_ID,
         aws_secret_access_key=KEY,
     )
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def authority_file(authority, tmp_path):
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    return str(tmp_path / "authority.pem")
-
-
-def refusal_of(arn, environ, **more):
-    """The text of the error, which never holds a credential or an answer's text."""
-    with pytest.raises(SecretUnreadable) as caught:
-        read(arn, environ, **more)
-    text = str(caught.value)
-    assert arn in text
-    for value in (KEY_ID, KEY, TOKEN, "k" * 32, "the answer's own words"):
-        assert value not in text
-        assert value not in repr(caught.value.__cause__)
-    return text
-
-
-# The signature
-
-
-def botocore_headers(url, region, target, body, credentials):
-    request = AWSRequest(
-        "POST",
-        url,
-        {"content-type": "application/x-amz-json-1.1", "x-amz-target": target},
-        body,
-    )
-    keys = BotocoreCredentials(
-        credentials.access_key_id, credentials.secret_access_key, credentials.session_token or None
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.auth, "get_current_datetime", lambda: NOW)
-        botocore.auth.SigV4Auth(keys, "secretsmanager", region).add_auth(request)
-    return {name.lower(): value for name, value in request.headers.items()}
-
-
-hosts = st.sampled_from(
-    [
-        "secretsmanager.eu-west-1.amazonaws.com",
-        "LocalHost",
-        "127.0.0.1",
-        "[::1]",
-        "xn--bcher-kva.ch",
-    ]
-)
-ports = st.none() | st.sampled_from([80, 443]) | st.integers(1, 65535)
-segments = st.text(string.ascii_letters + string.digits + "-_.~%!$&'()*+,;=:@", min_size=1)
-paths = st.lists(segments.filter(lambda segment: segment not in (".", "..")), max_size=3)
-regions = st.text(string.ascii_lowercase + string.digits + "-", min_size=1)
-words = st.text(string.ascii_letters + string.digits + "-+/=", min_size=1)
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from(["http", "https"]),
-    hosts,
-    ports,
-    paths,
-    st.sampled_from(["", "/"]),
-    regions,
-    st.binary(),
-    st.builds(Credentials, words, words, st.just("") | words),
-)
-def test_a_signature_is_the_same_as_botocores(
-    scheme, host, port, path, end, region, body, credentials
-):
-    url = f"{scheme}://{host}{'' if port is None else f':{port}'}"
-    url += "".join(f"/{segment}" for segment in path) + end
-    ours = signed_call.signed_headers(
-        urlsplit(url), region, "secretsmanager.GetSecretValue", body, credentials, NOW
-    )
-    host_header = ours.pop("host")
-    theirs = botocore_headers(url, region, "secretsmanager.GetSecretValue", body, credentials)
-    assert ours == theirs
-    assert host_header == botocore.auth._host_from_url(url)
-
-
-def strict(handler, body):
-    """Secrets Manager's own check of the signature, over what came in on the wire."""
-    headers = handler.headers
-    request = AWSRequest(
-        "POST",
-        f"http://{headers['host']}{handler.path}",
-        {
-            name: headers[name]
-            for name in ("content-type", "x-amz-target", "x-amz-security-token")
-            if headers[name]
-        },
-        body,
-    )
-    keys = BotocoreCredentials(KEY_ID, KEY)
-    with pytest.MonkeyPatch.context() as patch:
-        now = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
-        patch.setattr(botocore.auth, "get_current_datetime", lambda: now)
-        botocore.auth.SigV4Auth(keys, "secretsmanager", "eu-west-1").add_auth(request)
-    if headers["authorization"] != request.headers["Authorization"]:
-        return 400, error("InvalidSignatureException")
-    if json.loads(body) != {"SecretId": ARN}:
-        return 400, error("AccessDeniedException")
-    return SECRET
-
-
-@pytest.mark.parametrize("path", ["", "/", "/a/b", "/a%20b/"])
-def test_what_is_signed_is_what_is_sent(path):
-    with serving(strict) as server:
-        assert read(ARN, environ(server.url + path)) == TEXT
-        sent_path, headers, _ = server.asked[0]
-        assert sent_path == (path or "/")
-        assert headers["x-amz-target"] == "secretsmanager.GetSecretValue"
-
-
-def test_a_session_token_is_sent():
-    with serving(SECRET) as server:
-        read(ARN, environ(server.url, AWS_SESSION_TOKEN=TOKEN))
-        assert server.asked[0][1]["x-amz-security-token"] == TOKEN
-
-
-def test_a_wrong_secret_access_key_is_told_apart_from_a_missing_permission():
-    with serving(strict) as server:
-        text = refusal_of(ARN, environ(server.url, AWS_SECRET_ACCESS_KEY="x" * 40))
-        assert "credentials" in text
-        assert "AWS_SECRET_ACCESS_KEY" in text
-
-
-def test_denied_access_names_the_secret_and_the_command():
-    other = ARN.replace("bot-", "other-")
-    with serving(strict) as server:
-        text = refusal_of(other, environ(server.url))
-        assert text == f"the function may not read the secret {other}: run `make deploy`"
-        assert len(server.asked) == 1  # asking again would not help
 
 
 # Against moto
@@ -456,75 +244,6 @@ def test_a_server_that_drips_is_given_up_all_the_same():
             assert "no answer in 0.5 s" in refusal_of(ARN, environ(server.url), time_limit=0.5)
         finally:
             stop.set()
-
-
-# TLS
-
-
-def test_a_read_over_tls_imports_no_codec_for_names(authority, authority_file):
-    code = "import os, sys; from handler.secret.reader import SecretReader\n"
-    code += f"reader = SecretReader({ARN!r}, os.environ); reader.start(); reader.text()\n"
-    code += "print(sorted({'encodings.idna', 'ssl'} & set(sys.modules)))"
-    with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
-        variables = environ(server.url.replace("http:", "https:"), AWS_CA_BUNDLE=authority_file)
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "['ssl']\n", done.stderr
-
-
-def test_tls_with_an_authority_of_ones_own(authority, authority_file):
-    with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
-        url = server.url.replace("http:", "https:")
-        assert read(ARN, environ(url, AWS_CA_BUNDLE=authority_file)) == TEXT
-        assert read(ARN, environ(url, SSL_CERT_FILE=authority_file)) == TEXT
-
-
-@pytest.mark.parametrize("name", ["another authority", "another host", "the public authorities"])
-def test_a_wrong_certificate_is_refused_without_a_second_attempt(authority, authority_file, name):
-    signer = trustme.CA() if name == "another authority" else authority
-    certificate = signer.issue_cert("localhost" if name == "another host" else "127.0.0.1")
-    more = {} if name == "the public authorities" else {"AWS_CA_BUNDLE": authority_file}
-    with serving(SECRET, tls=certificate) as server:
-        url = server.url.replace("http:", "https:")
-        text = refusal_of(ARN, environ(url, **more))
-        assert "certificate of 127.0.0.1 is not trusted" in text
-        assert "AWS_CA_BUNDLE" in text
-        assert not server.asked
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
-def test_an_unusable_bundle_is_named(tmp_path, content):
-    bundle = tmp_path / "bundle.pem"
-    if content is not None:
-        bundle.write_bytes(content)
-    text = refusal_of(ARN, environ("https://127.0.0.1", AWS_CA_BUNDLE=str(bundle)))
-    assert f"AWS_CA_BUNDLE isn't a file of certificates: {bundle}" in text
-
-
-def test_the_packages_directory_of_authorities_is_used_where_none_is_named(
-    authority, authority_file, tmp_path, monkeypatch
-):
-    write_directory(Path(authority_file), tmp_path / "certificates")
-    monkeypatch.setattr(signed_call, "CERTIFICATES", tmp_path / "certificates")
-    with serving(SECRET, tls=authority.issue_cert("127.0.0.1")) as server:
-        url = server.url.replace("http:", "https:")
-        assert read(ARN, environ(url)) == TEXT
-    with serving(SECRET, tls=trustme.CA().issue_cert("127.0.0.1")) as server:
-        url = server.url.replace("http:", "https:")
-        assert "is not trusted" in refusal_of(ARN, environ(url))
-
-
-def test_without_a_package_the_public_authorities_are_certifis():
-    import certifi
-
-    assert signed_call._public_authorities() == certifi.where()
-
-
-def test_a_proxy_for_the_bots_own_calls_is_not_asked():
-    with serving(SECRET) as server, serving((500, b"")) as proxy:
-        variables = {"HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
-        assert read(ARN, environ(server.url, **variables)) == TEXT
-        assert not proxy.asked
 
 
 # The environment
