@@ -9,6 +9,7 @@ from commands.deployment import Deployment
 from commands.terminal.prompt import agrees
 from commands.trial import try_start
 from infra.aws.secret_members import KEY
+from infra.stack.names import INSTANCES
 from infra.toolchain.cdk_diff import Loss
 from infra.toolchain.errors import UserError
 
@@ -65,12 +66,23 @@ def agree_to(losses: Sequence[Loss], stack: str, *, agreed: bool) -> None:
 def _in_words(losses: Sequence[Loss]) -> Iterable[str]:
     """A line for each type of resource and what becomes of it."""
     by_kind = attrgetter("impact", "type")
-    for (impact, type_), group in groupby(sorted(losses, key=by_kind), by_kind):
+    network = [loss for loss in losses if _is_of_instances(loss)]
+    others = [loss for loss in losses if loss not in network]
+    for (impact, type_), group in groupby(sorted(others, key=by_kind), by_kind):
         names = ", ".join(loss.name for loss in group)
-        yield f"{_EFFECTS[impact]:<11}  {type_}  {names}{_remark(impact)}"
+        yield f"{_EFFECTS[impact]:<11}  {type_}  {names}{_remark(impact, type_)}"
+    if network:
+        yield f"{_EFFECTS['destroy']:<11}  {len(network)} resources of the Managed Instances"
 
 
-def _remark(impact: str) -> str:
+def _is_of_instances(loss: Loss) -> bool:
+    """Instances and their network have a dozen types, which nobody asked for one by one."""
+    return loss.impact == "destroy" and loss.name.startswith(f"{INSTANCES}/")
+
+
+def _remark(impact: str, type_: str) -> str:
+    if type_ == "AWS::Lambda::Url":
+        return " (a new address, which the bot's form on Poe needs)"
     if impact == "orphan":
         return " (stays in the account)"
     return " (a new one begins empty)" if "replace" in impact else ""

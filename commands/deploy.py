@@ -7,6 +7,7 @@ from commands import register
 from commands.before_deploying import agree_to, unset_members, wanted_members
 from commands.command import exit_with
 from commands.deployment import Deployment, deployment_parser
+from commands.price import price
 from commands.terminal.prompt import agrees
 from infra.aws.client import AwsError
 from infra.aws.outputs import NoStack, Outputs, Unfinished, outputs
@@ -21,6 +22,7 @@ from infra.toolchain.errors import UserError
 BOOTSTRAP_COSTS = """\
 The CDK needs resources of its own in {account}, created once: a bucket for
 packages, five roles and a repository (the stack CDKToolkit). They cost next to nothing."""
+NEW_URL = "The URL is a new one: paste it into the bot's form on Poe, or Poe won't reach the bot.\n"
 INTERRUPTED = "Interrupted. CloudFormation finishes by itself what it has begun."
 
 
@@ -52,7 +54,9 @@ def deploy(
     options = deployment.options
     node.required()
     account = current_account()
-    remark = check_concurrency(account, options.reserved_concurrency, reserved_now(options.stack))
+    remark = _concurrency(account, options)
+    if options.concurrency:
+        print(price(options))
     before = _deployed(options.stack)
     names = _names(before)
     wanted = wanted_members(deployment, names or ()) if tried else set()
@@ -67,7 +71,10 @@ def deploy(
     changed = deployment.deploy_assembly()
     what = "deployed" if not before else "updated" if changed else "unchanged"
     print(f"\n{options.stack} is {what} ({time.monotonic() - began:.0f} s).\n")
-    print(_addresses(outputs(options.stack), options))
+    after = outputs(options.stack)
+    print(_addresses(after, options))
+    if before and before.function_url != after.function_url:
+        print(NEW_URL)
     if not before:
         print(_next_steps(options, deployment.make_variables))
     if names is not None and wanted - names:
@@ -76,6 +83,14 @@ def deploy(
         print(remark)
     if options.bot_name:
         register_at_the_end(options, deployment.make_variables)
+
+
+def _concurrency(account: Account, options: Options) -> str:
+    """A remark about how many conversations can run at once, or nothing: on Managed Instances,
+    that isn't a question of the account's concurrency. Raises AwsError."""
+    if options.concurrency:
+        return ""
+    return check_concurrency(account, options.reserved_concurrency, reserved_now(options.stack))
 
 
 def _print_unset(names: set[str], deployment: Deployment) -> None:

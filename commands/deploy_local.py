@@ -29,6 +29,7 @@ from infra.aws.outputs import outputs
 from infra.aws.secret_members import KEY
 from infra.aws.secret_store import SecretStore
 from infra.package.target import this_architecture
+from infra.stack.options import Options
 from infra.toolchain import cdk
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import BUILD
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
     # What runs here is built for this machine, whatever the context sets for the real AWS.
     here = {"arch": this_architecture(), "python": this_version()}
-    deployment = Deployment.chosen(options).given_too(**here)
+    chosen = Deployment.chosen(options)
+    deployment = chosen.given_too(**here, **_plain(chosen.options))
     members = read_members(secrets_file(deployment.bot))
     with (
         own_folder(options.port, options.aws_port) as folder,
@@ -78,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         function = deployed.fetch(deployment.options.stack)
         package = function.unpack(folder / "package")
         its_aws = {"AWS_ENDPOINT_URL": aws.endpoint} | aws.credentials.environment
-        config = function.config(package, its_aws)
+        config = replace(
+            function.config(package, its_aws), concurrency=chosen.options.concurrency or 1
+        )
         _keep_variables(aws, folder / VARIABLES)
         local = LocalDeployment(deployment, config, options.port, folder)
         asyncio.run(local.serve(members, began))
@@ -103,6 +107,17 @@ def own_folder(port: int, aws_port: int) -> Iterator[Path]:
             raise port_in_use(port, ANOTHER_PORT) from None
         shutil.rmtree(folder, ignore_errors=True)
         yield private_folder(folder)
+
+
+def _plain(options: Options) -> dict[str, str]:
+    """What makes a plain function of one on Managed Instances, of which the local AWS has none."""
+    if not options.concurrency:
+        return {}
+    print(
+        f"The local AWS has no Managed Instances: it gets a plain function, which then serves up to"
+        f" {options.concurrency} messages at once here"
+    )
+    return {"concurrency": "", "vpc": "", "memory": str(options.memory)}
 
 
 def _stay_local(aws: MiniStack) -> None:

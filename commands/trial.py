@@ -94,6 +94,7 @@ async def _try(trial: Trial, bot: BotFolder, options: Options, package: Path, fo
             runtime_python(_target(options).python),
             environment={**served.environment, **poe.environment, "BOT_DEBUG": "1"},
             memory_mb=options.memory,
+            concurrency=options.concurrency or 1,
         )
         function = await entered.enter_async_context(LocalLambda(config, on_line=lines))
         failures = await _failures(trial, function, served)

@@ -1,6 +1,7 @@
 """The CDK app: `npx cdk synth`, `npx cdk deploy` and `npx cdk diff` run it through cdk.json."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 from infra.package.bot_folder import BotFolder
 from infra.package.build import build
 from infra.stack.context import given_to_the_cdk, options_for
+from infra.stack.options import Options
 from infra.toolchain.errors import FULL_DISK, UserError, tells_of_full_disk
 
 if TYPE_CHECKING:
+    import aws_cdk as cdk
+
     from infra.stack.bot_stack import BotStack
 
 EXTENSION = "stack.py"
@@ -42,10 +46,26 @@ def _synthesize() -> None:
     bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
     options = options_for(bot, given)
     package = build(bot, options.target, bot.output / f"package-{options.target.name}")
-    extend(BotStack(app, options, package), bot)
+    extend(BotStack(app, options, package, environment_for(options)), bot)
     if (bot.path / EXTENSION).is_file():
         cdk.Validations.of(app).add_plugins(cdk.CloudFormationValidatePlugin())
     app.synth()
+
+
+def environment_for(options: Options) -> "cdk.Environment | None":
+    """Where a given VPC is looked up: the account and the region that the CDK's command line has
+    found. None without a VPC: the stack fits anywhere. Raises UserError."""
+    if not options.vpc:
+        return None
+    import aws_cdk as cdk
+
+    account, region = (os.environ.get(f"CDK_DEFAULT_{each}") for each in ("ACCOUNT", "REGION"))
+    if not account or not region:
+        raise UserError(
+            f"vpc={options.vpc} is looked up in your account, for which there are no AWS"
+            " credentials or no region: log in (`aws sso login`), or set AWS_PROFILE and AWS_REGION"
+        )
+    return cdk.Environment(account=account, region=region)
 
 
 def extend(stack: "BotStack", bot: BotFolder) -> None:

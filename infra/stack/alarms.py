@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 
+from infra.stack.cost import MOST_INSTANCES
 from infra.stack.metrics import bot, milliseconds, of_lambda
 from infra.stack.names import ALARM_TOPIC
 from infra.stack.options import Options
@@ -20,6 +21,16 @@ NEAR_THE_TIMEOUT = 0.9  # of the function's timeout
 # A minute. Each refused request costs about a millionth of a dollar, so a flood of this size is
 # still cheap when the mail comes.
 URL_REQUESTS = 600
+
+# Why people are turned away, and what limits the cost.
+ON_DEMAND = (
+    "more conversations at once than the account or reserved_concurrency allows",
+    "reserved_concurrency is the cap",
+)
+ON_INSTANCES = (
+    f"the instances were full. Lambda adds some within minutes, up to {MOST_INSTANCES}",
+    f"At most {MOST_INSTANCES} instances run",
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Alarm:
 def add_alarms(stack: cdk.Stack, function: lambda_.Function, options: Options) -> None:
     topic = _topic(stack, options)
     cdk.CfnOutput(stack, ALARM_TOPIC, value=topic.topic_arn)
-    for alarm in _alarms(function, options.timeout):
+    for alarm in _alarms(function, options):
         created = cloudwatch.Alarm(
             stack,
             alarm.id,
@@ -64,8 +75,9 @@ def _topic(stack: cdk.Stack, options: Options) -> sns.Topic:
     return topic
 
 
-def _alarms(function: lambda_.Function, timeout_s: int) -> list[Alarm]:
-    limit_s = NEAR_THE_TIMEOUT * timeout_s
+def _alarms(function: lambda_.Function, options: Options) -> list[Alarm]:
+    limit_s = NEAR_THE_TIMEOUT * options.timeout
+    turned_away, cap = ON_INSTANCES if options.concurrency else ON_DEMAND
     return [
         Alarm(
             "FunctionErrors",
@@ -75,8 +87,7 @@ def _alarms(function: lambda_.Function, timeout_s: int) -> list[Alarm]:
         ),
         Alarm(
             "Throttles",
-            "people were turned away: more conversations at once than the account or"
-            " reserved_concurrency allows.",
+            f"people were turned away: {turned_away}.",
             of_lambda(function, "Throttles", "Sum", FIVE_MINUTES),
             1,
         ),
@@ -94,8 +105,7 @@ def _alarms(function: lambda_.Function, timeout_s: int) -> list[Alarm]:
         ),
         Alarm(
             "UrlRequests",
-            f"{URL_REQUESTS} requests a minute, with or without the key: they cost money."
-            " reserved_concurrency is the cap.",
+            f"{URL_REQUESTS} requests a minute, with or without the key: they cost money. {cap}.",
             of_lambda(function, "UrlRequestCount", "Sum", cdk.Duration.minutes(1)),
             URL_REQUESTS,
         ),

@@ -1,24 +1,23 @@
 """The stack: one function that streams behind a public URL, and one secret that it may read."""
 
 from pathlib import Path
-from typing import cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra.stack.acknowledge import acknowledge
 from infra.stack.alarms import add_alarms
 from infra.stack.dashboard import add_dashboard
-from infra.stack.names import ALIAS, FUNCTION_URL, LOG_GROUP, SECRET_ARN
+from infra.stack.instances import ARCHITECTURES, Instances
+from infra.stack.log_group import log_group
+from infra.stack.names import ALIAS, FUNCTION_URL, INSTANCES, LOG_GROUP, SECRET_ARN
 from infra.stack.options import Options
 
 HANDLER = "handler.function.handler"
 WRAPPER = "/var/task/bootstrap"
-
-ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
 ROTATED_BY_HAND = (
     "Poe makes the key: a rotation here would lock Poe out. `make set-key` is the rotation."
@@ -27,19 +26,28 @@ PYTHON_CHOSEN = "The Python version is the user's choice; the package is built f
 
 
 class BotStack(cdk.Stack):
-    """Raises nothing of its own: `options` are checked, `package` is a built folder."""
+    """`options` are checked, `package` is a built folder. `env`, an account and a region, is needed
+    with `options.vpc` alone. Raises UserError for a VPC that has no place for instances."""
 
-    def __init__(self, scope: Construct, options: Options, package: Path) -> None:
-        super().__init__(scope, options.stack, description="A Poe server bot that streams")
+    def __init__(
+        self,
+        scope: Construct,
+        options: Options,
+        package: Path,
+        env: cdk.Environment | None = None,
+    ) -> None:
+        super().__init__(scope, options.stack, description="A Poe server bot that streams", env=env)
         self.options = options
         self.secret = self._secret()
-        self.log_group = self._log_group()
+        self.log_group = log_group(self, "Logs", options.log_retention_days)
         self.function = self._function(package)
+        self.instances = self._instances()
         self.url = self._url()
         if options.alarm_email:
             add_alarms(self, self.function, options)
         if options.dashboard:
-            add_dashboard(self, self.function, self.log_group, options)
+            provider = self.instances.provider if self.instances else None
+            add_dashboard(self, self.function, self.log_group, options, provider)
         cdk.CfnOutput(self, FUNCTION_URL, value=self.url.url)
         cdk.CfnOutput(self, SECRET_ARN, value=self.secret.secret_arn)
         cdk.CfnOutput(self, LOG_GROUP, value=self.log_group.log_group_name)
@@ -61,18 +69,12 @@ class BotStack(cdk.Stack):
         acknowledge(secret, "AwsSolutions-SMG4", ROTATED_BY_HAND)
         return secret
 
-    def _log_group(self) -> logs.LogGroup:
-        group = logs.LogGroup(self, "Logs", removal_policy=cdk.RemovalPolicy.DESTROY)
-        # The construct takes names (ONE_MONTH) instead of days.
-        resource = cast(logs.CfnLogGroup, group.node.default_child)
-        resource.retention_in_days = self.options.log_retention_days
-        return group
-
     def _function(self, package: Path) -> lambda_.Function:
         options = self.options
         function = lambda_.Function(
             self,
-            "Function",
+            # Lambda neither puts a function on instances later nor takes it off: it is another one.
+            "ManyAtOnce" if options.concurrency else "Function",
             code=lambda_.Code.from_asset(str(package)),
             runtime=lambda_.Runtime(
                 f"python{options.python}",
@@ -91,11 +93,23 @@ class BotStack(cdk.Stack):
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
-            # Streams of ten minutes may still run on the version that an update replaces.
-            current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
+            current_version_options=lambda_.VersionOptions(removal_policy=self._older_versions()),
         )
         acknowledge(function, "AwsSolutions-L1", PYTHON_CHOSEN)
         return function
+
+    def _older_versions(self) -> cdk.RemovalPolicy:
+        """Streams of ten minutes may still run on the version that an update replaces. But on
+        instances each version has environments of its own, which cost as much as the new one's."""
+        retain, destroy = cdk.RemovalPolicy.RETAIN, cdk.RemovalPolicy.DESTROY
+        return destroy if self.options.concurrency else retain
+
+    def _instances(self) -> Instances | None:
+        if not self.options.concurrency:
+            return None
+        instances = Instances(self, INSTANCES, self.options)
+        instances.serve(self.function, self.options)
+        return instances
 
     def _role(self) -> iam.Role:
         """May write to the one log group and read the one secret, and nothing else."""
@@ -125,8 +139,3 @@ class BotStack(cdk.Stack):
             auth_type=lambda_.FunctionUrlAuthType.NONE,
             invoke_mode=streams if self.options.streaming else buffers,
         )
-
-
-def acknowledge(construct: Construct, rule: str, reason: str) -> None:
-    """Accept a finding of cdk-nag, with the reason why."""
-    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=rule, reason=reason))

@@ -5,16 +5,13 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from infra.stack.metrics import bot, of_lambda
+from infra.stack.cost import GB_SECOND, MILLION_REQUESTS
+from infra.stack.metrics import bot, of_environments, of_lambda
 from infra.stack.names import DASHBOARD
 from infra.stack.options import Options
 
 PERIOD = cdk.Duration.minutes(5)
 HALF, WHOLE = 12, 24  # of the dashboard's columns
-
-# List prices in us-east-1, in dollars: per GB-second by architecture, and per request.
-GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
-REQUEST = 0.0000002
 
 FAILURES = """\
 fields @timestamp, level, type, outcome, message
@@ -24,11 +21,17 @@ fields @timestamp, level, type, outcome, message
 
 
 def add_dashboard(
-    stack: cdk.Stack, function: lambda_.Function, log_group: logs.LogGroup, options: Options
+    stack: cdk.Stack,
+    function: lambda_.Function,
+    log_group: logs.LogGroup,
+    options: Options,
+    provider: lambda_.CapacityProvider | None = None,
 ) -> None:
+    """`provider`: of the Managed Instances on which the function runs, if it does."""
     dashboard = cloudwatch.Dashboard(stack, "Dashboard", default_interval=cdk.Duration.days(1))
     dashboard.add_widgets(_served(function), _first_token(function))
-    dashboard.add_widgets(_failures(function), _cost(function, options))
+    last = _load(function, provider) if provider else _cost(function, options)
+    dashboard.add_widgets(_failures(function), last)
     dashboard.add_widgets(_failed_lines(log_group))
     console = f"https://{stack.region}.console.aws.amazon.com/cloudwatch/home?region={stack.region}"
     address = f"{console}#dashboards/dashboard/{dashboard.dashboard_name}"
@@ -81,8 +84,9 @@ def _cost(function: lambda_.Function, options: Options) -> cloudwatch.IWidget:
     """Lambda's own part: not logs, not traffic, not the free tier."""
     hour = cdk.Duration.hours(1)
     per_millisecond = options.memory / 1024 / 1000 * GB_SECOND[options.arch]
+    request = MILLION_REQUESTS / 1e6
     dollars = cloudwatch.MathExpression(
-        expression=f"duration * {per_millisecond:.12f} + invocations * {REQUEST:.7f}",
+        expression=f"duration * {per_millisecond:.12f} + invocations * {request:.7f}",
         using_metrics={
             "duration": of_lambda(function, "Duration", "Sum", hour),
             "invocations": of_lambda(function, "Invocations", "Sum", hour),
@@ -92,6 +96,21 @@ def _cost(function: lambda_.Function, options: Options) -> cloudwatch.IWidget:
     )
     return _graph(
         "What does it cost?", [dollars], [of_lambda(function, "Duration", "Average", hour)]
+    )
+
+
+def _load(function: lambda_.Function, provider: lambda_.CapacityProvider) -> cloudwatch.IWidget:
+    """In place of the cost: instances cost the same however long the answers take."""
+    return _graph(
+        "How busy are the environments? (conversations in each; %)",
+        [
+            of_environments(provider, function, name, "Maximum", PERIOD)
+            for name in ("Concurrency", "ConcurrencyLimit")
+        ],
+        [
+            of_environments(provider, function, name, "Maximum", PERIOD)
+            for name in ("CPUUtilization", "MemoryUtilization")
+        ],
     )
 
 

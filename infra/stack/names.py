@@ -2,6 +2,7 @@
 
 DEFAULT_STACK = "PoeBot"
 ALIAS = "live"
+INSTANCES = "Instances"  # the construct that Managed Instances and their network are in
 
 # The stack's outputs.
 FUNCTION_URL = "FunctionUrl"

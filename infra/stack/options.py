@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from infra.package.target import Target, configured_python
+from infra.stack.cost import INSTANCES
 from infra.stack.names import DEFAULT_STACK
 from infra.toolchain.errors import UserError
 
@@ -22,6 +23,9 @@ RETENTION_DAYS = (
 )  # fmt: skip
 
 LAMBDAS_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+MANAGED_PYTHONS = ("3.13", "3.14")  # Lambda's guide, "Managed Instances runtimes"
+MANAGED_MEMORY = sorted({memory for _, memory in INSTANCES})  # MB
+MOST_CONCURRENCY = 64  # Lambda's limit per vCPU, and an event loop uses one
 
 
 class ContextError(UserError):
@@ -49,6 +53,11 @@ class Options:
     """False: AWS's own runtime client and a buffered URL."""
     snapstart: bool = False
     """Starts from a snapshot of the published version."""
+    concurrency: int | None = None
+    """This many conversations at once in one process, on Managed Instances; None: one, on plain
+    Lambda. `memory` is then 2,048 MB by default."""
+    vpc: str | None = None
+    """The VPC of the Managed Instances; None: one of the stack's own."""
     reserved_concurrency: int | None = None
     """At most this many conversations at once; None: as many as the account allows."""
     log_retention_days: int = 30
@@ -73,9 +82,13 @@ class Options:
             if name not in _CHECKS:
                 raise ContextError(_unknown(name))
         chosen = {name: _CHECKS[name](name, value) for name, value in given.items() if value != ""}
-        options = cls(**{"python": configured_python(), **chosen})
+        defaults: dict[str, Any] = {"python": configured_python()}
+        if "concurrency" in chosen:
+            defaults["memory"] = MANAGED_MEMORY[0]
+        options = cls(**{**defaults, **chosen})
         if options.snapstart:
             _check_snapstart(options)
+        _check_concurrency(options)
         return options
 
     @property
@@ -140,6 +153,8 @@ _CHECKS: dict[str, _Check] = {
     "python": _one_of(*LAMBDAS_PYTHONS),
     "streaming": _flag,
     "snapstart": _flag,
+    "concurrency": _number(2, MOST_CONCURRENCY, " (conversations at once in one process)"),
+    "vpc": _text(r"vpc-[0-9a-f]{8}([0-9a-f]{9})?", "a VPC's id, such as vpc-0a1b2c3d4e5f67890"),
     "reserved_concurrency": _number(1, 100_000, " (conversations at once)"),
     "log_retention_days": _one_of(*RETENTION_DAYS),
     "alarm_email": _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
@@ -157,6 +172,33 @@ def _check_snapstart(options: Options) -> None:
         raise ContextError("snapstart=true needs a newer Python: use python=3.12 or higher")
     if not options.streaming:
         raise ContextError("snapstart=true needs streaming=true: leave one of the two out")
+
+
+def _check_concurrency(options: Options) -> None:
+    """Raises ContextError for what Managed Instances don't go with, and for `vpc` without them."""
+    if options.concurrency is None:
+        if options.vpc:
+            raise ContextError(
+                "vpc is for Managed Instances alone: add concurrency=64, or leave vpc out"
+            )
+        return
+    if options.snapstart:
+        raise ContextError("concurrency doesn't go with snapstart=true: leave one of the two out")
+    if not options.streaming:
+        raise ContextError("concurrency needs streaming=true: leave one of the two out")
+    if options.python not in MANAGED_PYTHONS:
+        raise ContextError(f"concurrency needs a newer Python: use python={MANAGED_PYTHONS[0]}")
+    if options.memory not in MANAGED_MEMORY:
+        sizes = ", ".join(map(str, MANAGED_MEMORY))
+        raise ContextError(
+            f"memory={options.memory} doesn't go with concurrency: use one of {sizes} MB (Managed"
+            " Instances give at least 2 GB, and these sizes one vCPU each)"
+        )
+    if options.reserved_concurrency:
+        raise ContextError(
+            "reserved_concurrency doesn't go with concurrency, whose instances have a limit of"
+            " their own: leave it out"
+        )
 
 
 def _unknown(name: str) -> str:

@@ -15,10 +15,12 @@ _LINE = re.compile(
     r"\[[-~]\] (?P<type>\w+(?:::\w+)+) (?P<name>.+) \w+ "
     r"(?P<impact>destroy|orphan|replace|may be replaced)"
 )
-# Versions come and go with each deployment, and the others only say who may do what.
+# Versions come and go with each deployment, an alias follows its function, and the others only say
+# who may do what.
 _UNMISSED = {
     "AWS::CDK::Metadata",
     "AWS::IAM::Policy",
+    "AWS::Lambda::Alias",
     "AWS::Lambda::Permission",
     "AWS::Lambda::Version",
     "AWS::S3::BucketPolicy",

@@ -155,6 +155,29 @@ def test_a_stack_that_is_not_there_is_named_and_nothing_is_removed() -> None:
     )
 
 
+def test_what_managed_instances_cost_is_printed_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(node, "cdk_command", lambda: ["true"])
+    monkeypatch.setattr(deploy, "current_account", lambda: NEW_ACCOUNT)
+    context = json.dumps({"context": {"concurrency": 64}})
+    folder = write_folder(tmp_path / "bot", {"bot.py": "", "cdk.json": context})
+    command = ["--bot-dir", str(folder), "--no-trial"]
+    with cloud() as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        stack = aws.stack()
+        deploy.main([*command, "--stack", stack.name])
+        said = capsys.readouterr().out
+        deploy.main([*command, "--stack", stack.name, "-c", "concurrency="])
+        said_without = capsys.readouterr().out
+    remove_output(folder)
+    assert said.index("Managed Instances cost about $216 a month") < said.index("Building")
+    assert "conversations at once" not in said  # the account's few don't limit instances
+    assert "Managed Instances" not in said_without
+    assert "This account can run 10 conversations at once" in said_without
+
+
 BOT = """
 import os
 import fastapi_poe as fp
@@ -221,6 +244,46 @@ def test_what_is_taken_away_is_named_and_nothing_goes_unasked(
     assert "Throttles" in capsys.readouterr().out
     agree_to([], "Mine", agreed=False)
     assert capsys.readouterr().out == ""
+
+
+def test_a_move_off_managed_instances_is_two_lines_and_the_new_address_is_for_poe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    agree_to(
+        [
+            Loss("AWS::Lambda::Url", "Live/FunctionUrl", "replace"),
+            Loss("AWS::EC2::VPC", "Instances/Vpc", "destroy"),
+            Loss("AWS::EC2::EIP", "Instances/Vpc/NatSubnet1/EIP", "destroy"),
+        ],
+        "Mine",
+        agreed=True,
+    )
+    said = capsys.readouterr().out
+    assert (
+        "  replaces     AWS::Lambda::Url  Live/FunctionUrl"
+        " (a new address, which the bot's form on Poe needs)\n"
+        "  removes      2 resources of the Managed Instances\n"
+    ) in said
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_url_that_changed_has_to_be_pasted_into_poes_form(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    is_new: bool,
+) -> None:
+    monkeypatch.setattr(node, "cdk_command", lambda: ["true"])
+    monkeypatch.setattr(deploy, "current_account", lambda: OLD_ACCOUNT)
+    urls = ["https://one", "https://two" if is_new else "https://one"]
+    monkeypatch.setattr(deploy, "outputs", lambda stack: Outputs(urls.pop(0), "arn", "logs"))
+    folder = write_folder(tmp_path / "bot", {"bot.py": ""})
+    with cloud() as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        deploy.main(["--bot-dir", str(folder), "--stack", aws.stack().name, "--no-trial"])
+    remove_output(folder)
+    assert ("paste it into the bot's form on Poe" in capsys.readouterr().out) == is_new
 
 
 def test_the_address_of_a_dashboard_and_the_mail_to_confirm_are_shown_where_they_apply(

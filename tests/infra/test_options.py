@@ -44,6 +44,12 @@ def test_an_empty_value_is_the_default() -> None:
         ("python", "3.10", "3.11, 3.12, 3.13, 3.14"),
         ("streaming", "yes", "true, false"),
         ("reserved_concurrency", "0", "1 to "),
+        ("concurrency", "1", "2 to 64 (conversations at once in one process)"),
+        ("concurrency", "65", "2 to 64"),
+        ("concurrency", "many", "2 to 64"),
+        ("vpc", "my-vpc", "a VPC's id, such as vpc-0a1b2c3d4e5f67890"),
+        ("vpc", "vpc-12345", "a VPC's id"),
+        ("vpc", "vpc-0a1b2c3d4e", "a VPC's id"),
         ("log_retention_days", "31", "1, 3, 5, 7, 14, 30, "),
         ("alarm_email", "me", "an e-mail address"),
         ("dashboard", 1, "true, false"),
@@ -69,6 +75,42 @@ def test_snapstart_is_refused_with_what_it_does_not_go_with(
     assert Options.from_context({"snapstart": "true", "python": "3.12"}).snapstart
     with pytest.raises(ContextError, match=f"^snapstart=true needs .*{advice}"):
         Options.from_context({"snapstart": "true", **other})
+
+
+@pytest.mark.parametrize("memory", [None, "2048", 4096, "8192"])
+def test_many_at_once_have_2_gb_or_a_larger_size_with_one_vcpu(memory: object) -> None:
+    given = {"concurrency": "64"} if memory is None else {"concurrency": 64, "memory": memory}
+    options = Options.from_context(given)
+    assert (options.concurrency, options.memory) == (64, int(str(memory or 2048)))
+
+
+@pytest.mark.parametrize(
+    ("other", "advice"),
+    [
+        ({"memory": "512"}, "memory=512 .*: use one of 2048, 4096, 8192 MB"),
+        ({"memory": 2047}, "memory=2047 .*: use one of 2048"),
+        ({"memory": 10240}, "memory=10240 .*: use one of 2048"),
+        ({"snapstart": "true"}, "snapstart=true: leave one of the two out"),
+        ({"streaming": "false"}, "concurrency needs streaming=true"),
+        ({"python": "3.12"}, "concurrency needs a newer Python: use python=3.13"),
+        ({"reserved_concurrency": 5}, "reserved_concurrency .*: leave it out"),
+    ],
+)
+def test_many_at_once_are_refused_with_what_they_do_not_go_with(
+    other: dict[str, object], advice: str
+) -> None:
+    with pytest.raises(ContextError, match=advice) as refused:
+        Options.from_context({"concurrency": "64", **other})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_vpc_is_for_many_at_once_alone() -> None:
+    vpc = {"vpc": "vpc-0a1b2c3d4e5f67890"}
+    assert Options.from_context({"concurrency": 2, **vpc}).vpc == vpc["vpc"]
+    with pytest.raises(ContextError, match="^vpc is for Managed Instances alone: add concurrency"):
+        Options.from_context(vpc)
+    # What the command line takes back of a cdk.json's values.
+    assert Options.from_context({"concurrency": "", "vpc": ""}) == Options.from_context({})
 
 
 def test_a_mistyped_name_is_answered_with_the_likely_one() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from infra.stack.options import Options
 from infra.toolchain import node
 
 os.environ["JSII_NODE"] = str(node.required().folder / "node")  # read when the CDK starts
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+VPC = "vpc-0a1b2c3d4e5f67890"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Synthesized:
     def all(self, kind: str) -> list[dict[str, Any]]:
         return [each["Properties"] for each in self.resources.values() if each["Type"] == kind]
 
+    def depends(self, logical_id: str) -> set[str]:
+        """The types of resources that have to be there before this one."""
+        needed = self.resource(logical_id).get("DependsOn", [])
+        needed = [needed] if isinstance(needed, str) else needed
+        return {self.resource(each)["Type"] for each in needed}
+
     def statements(self) -> list[dict[str, Any]]:
         """Of the role's policies."""
         return [
@@ -48,15 +59,32 @@ class Synthesized:
             for statement in policy["PolicyDocument"]["Statement"]
         ]
 
+    def cfn_lint(self, folder: Path) -> tuple[int, str]:
+        """Its exit status and what it prints."""
+        command = [
+            Path(sys.executable).with_name("cfn-lint"),
+            # The CDK itself writes dependencies twice, such as the function's on its role.
+            *("--ignore-checks", "W3005", "--"),
+            self.save(folder / "template.json"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
     def save(self, path: Path) -> Path:
         path.write_text(json.dumps(self.template))
         return path
 
 
 def synthesize(
-    package: Path, *, nag: bool = False, bot: BotFolder | None = None, **context: Any
+    package: Path,
+    *,
+    nag: bool = False,
+    bot: BotFolder | None = None,
+    looked_up: Any = None,
+    **context: Any,
 ) -> Synthesized:
-    """`bot`: whose stack.py adds to the stack."""
+    """`bot`: whose stack.py adds to the stack. `looked_up`: what the CDK's command line has found
+    out about VPC, or None before it has asked."""
     # Here: it starts Node, and only one of pytest's workers needs it.
     import aws_cdk as cdk
     import cdk_nag
@@ -65,11 +93,16 @@ def synthesize(
 
     with tempfile.TemporaryDirectory() as folder:
         app = cdk.App(
-            analytics_reporting=False, outdir=folder, builtin_cloud_formation_validation=False
+            analytics_reporting=False,
+            outdir=folder,
+            builtin_cloud_formation_validation=False,
+            context={LOOKUP: looked_up} if looked_up else {},
         )
         if nag:
             cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
-        stack = BotStack(app, Options.from_context(context), package)
+        options = Options.from_context(context)
+        env = cdk.Environment(account=ACCOUNT, region=REGION) if options.vpc else None
+        stack = BotStack(app, options, package, env)
         if bot:
             extend(stack, bot)
         try:
@@ -79,6 +112,38 @@ def synthesize(
                 raise
         template = json.loads(Path(folder, stack.template_file).read_text())
         return Synthesized(stack.stack_name, template, _findings(Path(folder)))
+
+
+# The key under which the pinned command line keeps it.
+LOOKUP = (
+    f"vpc-provider:account={ACCOUNT}:filter.vpc-id={VPC}:region={REGION}"
+    ":returnAsymmetricSubnets=true"
+)
+
+
+def vpc_with(*kinds: str) -> dict[str, Any]:
+    """What a look-up finds: a subnet `subnet-0`, `subnet-1`, … of each of these kinds."""
+    subnets = [
+        {
+            "subnetId": f"subnet-{n}",
+            "cidr": f"10.1.{n}.0/24",
+            "availabilityZone": f"{REGION}a",
+            "routeTableId": f"rtb-{n}",
+            "kind": kind,
+        }
+        for n, kind in enumerate(kinds)
+    ]
+    groups = [
+        {"name": kind, "type": kind, "subnets": [each for each in subnets if each["kind"] == kind]}
+        for kind in sorted({*kinds})
+    ]
+    return {
+        "vpcId": VPC,
+        "vpcCidrBlock": "10.1.0.0/16",
+        "ownerAccountId": ACCOUNT,
+        "availabilityZones": [],
+        "subnetGroups": groups,
+    }
 
 
 def _findings(folder: Path) -> list[str]:
