@@ -69,7 +69,8 @@ def function_name(stack: str) -> str | None:
                 raise
             return None
     for each in found["StackResourceSummaries"]:
-        if each["ResourceType"] == "AWS::Lambda::Function":
+        is_gone = each.get("ResourceStatus") == "DELETE_COMPLETE"
+        if each["ResourceType"] == "AWS::Lambda::Function" and not is_gone:
             return each.get("PhysicalResourceId")  # type: ignore[no-any-return]
     return None
 

@@ -1,8 +1,9 @@
 """The bot's start before a deployment: what is refused, and what is only named."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,14 +27,17 @@ Try = Callable[..., Trial]
 
 @pytest.fixture
 def try_bot(tmp_path: Path) -> Try:
-    """Starts a bot with these lines in bot.py, and these members in secrets.json."""
+    """Starts a bot with these lines in bot.py, and these members in secrets.json, as it would be
+    deployed with `context`."""
 
-    def start(lines: str, *deployed: str, **members: str) -> Trial:
+    def start(
+        lines: str, *deployed: str, context: Mapping[str, Any] | None = None, **members: str
+    ) -> Trial:
         folder = write_folder(tmp_path / "bot", {"bot.py": f"{BOT}{lines}\n"})
         if members:
             (folder / "secrets.json").write_text(json.dumps(members))
             (folder / "secrets.json").chmod(0o600)
-        return try_start(BotFolder.at(str(folder)), Options.from_context({}), deployed)
+        return try_start(BotFolder.at(str(folder)), Options.from_context(context or {}), deployed)
 
     return start
 
@@ -112,3 +116,8 @@ def test_each_of_several_bots_gets_a_key(try_bot: Try) -> None:
     trial = try_bot(lines, "ECHO_ACCESS_KEY")
     assert trial.placeholders == {"ECHO_ACCESS_KEY", "REVERSE_ACCESS_KEY"}
     assert trial.failure == ""
+
+
+def test_a_bot_for_many_at_once_is_started_as_one(try_bot: Try) -> None:
+    line = 'assert os.environ["AWS_LAMBDA_MAX_CONCURRENCY"] == "64"'
+    assert not try_bot(line, context={"concurrency": 64}).failure

@@ -49,3 +49,23 @@ def test_a_missing_stack_says_what_to_do(without_a_stack: None) -> None:
     with pytest.raises(AwsError, match="^there is no stack Mine in eu-west-1: check STACK and AW"):
         outputs("Mine")
     assert function_name("Mine") is None
+
+
+def test_a_function_that_an_update_has_removed_is_not_the_stacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A move to Managed Instances, or back, makes another one."""
+    listed = "".join(
+        "<member><ResourceType>AWS::Lambda::Function</ResourceType>"
+        f"<PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>{name}"
+        f"</LogicalResourceId><ResourceStatus>{status}</ResourceStatus></member>"
+        for name, status in (("former", "DELETE_COMPLETE"), ("present", "CREATE_COMPLETE"))
+    )
+    answer = (
+        f'<ListStackResourcesResponse xmlns="{NAMESPACE}"><ListStackResourcesResult>'
+        f"<StackResourceSummaries>{listed}</StackResourceSummaries>"
+        "</ListStackResourcesResult></ListStackResourcesResponse>"
+    )
+    with answering(lambda _: (200, answer)) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", endpoint)
+        assert function_name("Mine") == "present"
