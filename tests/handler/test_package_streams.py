@@ -9,7 +9,7 @@ from pathlib import Path
 import fastapi_poe as fp
 import httpx
 import pytest
-from fastapi_poe.client import BotError, BotErrorNoRetry
+from fastapi_poe.client import BotErrorNoRetry
 
 from local.aws_lambda.service import FunctionConfig, LocalLambda
 from tests.support.entries import query
@@ -38,8 +38,6 @@ class Bot(fp.PoeBot):
         elif word == "fail":
             yield fp.PartialResponse(text="half")
             raise ValueError(word)
-        elif word == "exit":
-            sys.exit(3)
         elif word == "print":
             print("printed", end="")
             print(" and flushed", end="")
@@ -53,9 +51,6 @@ class Bot(fp.PoeBot):
         else:
             yield fp.PartialResponse(text=f"echo {word}")
 
-    async def get_settings(self, setting):
-        raise RuntimeError("no settings")
-
 bot = Bot()
 """
 
@@ -65,7 +60,7 @@ def echo_package(build_with_bot):
     return build_with_bot(BOT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def bot_url(echo_package, runtime_python):
     config = FunctionConfig(echo_package, runtime_python, environment={"POE_ACCESS_KEY": KEY})
     async with LocalLambda(config, on_line=lambda line: None) as function:
@@ -107,23 +102,6 @@ async def test_a_burst_arrives_whole_and_in_order(bot_url):
 async def test_a_bot_that_fails_midway_says_so_and_the_next_request_is_served(bot_url):
     with pytest.raises(BotErrorNoRetry, match="unexpected issue"):
         await ask(bot_url, "fail")
-    assert [text for text, _ in await ask(bot_url, "hello")] == ["echo hello"]
-
-
-async def test_a_bot_that_exits_does_not_take_the_process_with_it(bot_url):
-    with pytest.raises(BotError):
-        await ask(bot_url, "exit")
-    assert [text for text, _ in await ask(bot_url, "hello")] == ["echo hello"]
-
-
-async def test_settings_that_fail_are_a_500_and_the_next_request_is_served(bot_url):
-    async with httpx.AsyncClient() as http:
-        response = await http.post(
-            bot_url,
-            json={"type": "settings", "version": "1.2"},
-            headers={"Authorization": f"Bearer {KEY}"},
-        )
-    assert response.status_code == 500
     assert [text for text, _ in await ask(bot_url, "hello")] == ["echo hello"]
 
 
