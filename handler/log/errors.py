@@ -2,7 +2,6 @@
 place. An exception's text can be a key or a message, but for the one kind whose text is the host's
 own."""
 
-import asyncio
 import sys
 import threading
 import traceback
@@ -68,9 +67,12 @@ class Stuck:
     """
 
     def __init__(self) -> None:
+        from asyncio import Handle  # it is there by now, and the secret's reader needs none
+
+        call = Handle._run.__code__  # what calls a callback, or goes on with a task
         inner, self.frames, self.request_id = list[FrameType](), list[FrameType](), ""
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
-        while frame and frame.f_code is not _CALL:
+        while frame and frame.f_code is not call:
             inner.append(frame)
             frame = frame.f_back
         if frame:
@@ -98,9 +100,6 @@ class Stuck:
             text = "".join(traceback.StackSummary.extract(_now(last)).format())
             fields["traceback"] = below_package(text).rstrip()
         return fields
-
-
-_CALL = asyncio.Handle._run.__code__  # what calls a callback, or goes on with a task
 
 
 def _now(frames: Iterable[FrameType]) -> Iterator[tuple[FrameType, int]]:
