@@ -216,7 +216,7 @@ def _invocation(record: dict[str, Any]) -> str:
     if "FirstEventTime" in record:
         facts.append(f"first event after {_milliseconds(record['FirstEventTime'])}")
     if record["events"]:
-        facts.append(f"{record['events']} events")
+        facts.append("1 event" if record["events"] == 1 else f"{record['events']} events")
     return ", ".join([*facts, _milliseconds(record["duration_ms"])])
 
 

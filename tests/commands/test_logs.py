@@ -212,6 +212,10 @@ def test_an_event_that_arrives_late_is_given_once(deployed: Stack) -> None:
             INVOCATION,
             "FAILED query: bot error, cold start, first event after 57 ms, 3 events, 1,234 ms",
         ),
+        (
+            INVOCATION | {"outcome": "done", "cold_start": False, "events": 1},
+            "query: done, first event after 57 ms, 1 event, 1,234 ms",
+        ),
         ({"level": "WARN", "message": "careful"}, "WARN careful"),
         ({"level": "INFO", "message": "\x1b[2Jcleared"}, "INFO \\x1b[2Jcleared"),
         ({"level": "INFO", "message": "one\r\ntwo\rthree"}, "INFO one\n          │ two\\rthree"),

@@ -32,6 +32,27 @@ async def test_a_process_with_too_much_left_behind_ends_when_the_others_are_done
         assert double.waiting <= 1  # its connection is gone; the double hears of it later
 
 
+async def test_what_was_left_behind_and_has_ended_since_does_not_count():
+    gone = asyncio.Event()
+
+    async def app(scope, receive, send):
+        gone.clear()
+        await send(START)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.sleep(0.3)  # longer than an app may take to clean up
+        finally:
+            gone.set()
+
+    async with looping(app, 2) as (double, serving):
+        for _ in range(3):
+            assert (await double.ask(event(), **in_seconds(0.9))).trailers
+            await gone.wait()
+            await double.idle(2)
+        assert not serving.done()
+
+
 async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatch):
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
     gate = asyncio.Event()

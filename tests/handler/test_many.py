@@ -17,6 +17,7 @@ import pytest
 from handler.log import lines
 from handler.log.output import Output
 from handler.runtime.context import Context
+from handler.runtime.deadlines import WATCHDOG_MARGIN
 from handler.runtime.loop import Loop
 from handler.runtime.runtime_api import RuntimeAPI
 from handler.secret.cache import CachedSecret
@@ -208,6 +209,26 @@ async def test_a_client_that_does_not_read_stops_nobody_else():
         assert not huge.done()
         held.set()
         assert (await huge).complete
+
+
+async def test_a_whole_answer_that_lambda_takes_late_ends_no_process(monkeypatch):
+    ended = []
+    monkeypatch.setattr(Loop, "_end_process", lambda *_: ended.append("by the watchdog"))
+
+    async def app(scope, receive, send):
+        await send(START)
+        await send(body(b"whole"))
+
+    async with looping(app) as (double, _):
+        take = double._body
+
+        async def late(reader, request):
+            await asyncio.sleep(1)
+            await take(reader, request)
+
+        double._body = late
+        assert (await double.ask(event(), **in_seconds(WATCHDOG_MARGIN + 0.4))).complete
+    assert not ended
 
 
 BOT = """
