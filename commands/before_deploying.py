@@ -56,7 +56,7 @@ def agree_to(losses: Sequence[Loss], stack: str, *, agreed: bool) -> None:
     for line in _in_words(losses):
         print(f"  {line}")
     print(
-        "What a value like alarm_email or dashboard brings lasts only if the value stands in the"
+        "What a value like alarm_email or concurrency brings lasts only if the value stands in the"
         " cdk.json of the bot's folder."
     )
     if not agreed and not agrees("Go on?"):

@@ -9,6 +9,7 @@ from bench import cost
 from commands.price import price
 from infra.stack.cost import instances
 from infra.stack.options import Options
+from infra.toolchain.folders import ROOT
 
 ROW = r"^\| Lambda Managed Instances \| (.+) \|$"
 
@@ -29,6 +30,22 @@ def test_it_says_what_the_table_of_the_document_says() -> None:
         "Lambda adds instances while these are busy, up to 32: $1,957 a month."
         " (List prices of us-east-1; other regions differ)"
     )
+
+
+def test_the_documents_say_the_same() -> None:
+    deploy, readme = ((ROOT / name).read_text("utf-8") for name in ("docs/deploy.md", "README.md"))
+    assert said() in deploy
+    idle = re.findall(r"about (\$\d+) a month", said())[0]
+    mentions = re.findall(r"about (\$\d\d+) a month", f"{deploy}{readme}")
+    assert set(mentions) == {idle}
+
+
+def test_the_document_of_the_cost_says_from_where_on_it_pays() -> None:
+    document = (ROOT / "docs" / "cost.md").read_text("utf-8")
+    assert cost.crossings(cost.Assumptions()) in document
+    for seconds in (3, 30):
+        point = cost.managed_pays_from(cost.Assumptions(seconds=seconds), 512)
+        assert f"{point:,}" in document
 
 
 def test_it_follows_what_was_chosen() -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from commands import deploy_local
+from infra.stack.options import Options
 from infra.toolchain.errors import UserError
 from infra.toolchain.folders import ROOT
 from local.aws.ministack import MiniStack
@@ -29,10 +30,11 @@ import os
 import fastapi_poe as fp
 
 MINE = os.environ["MINE"]
+AT_ONCE = os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1")
 
 class Bot(fp.PoeBot):
     async def get_response(self, request):
-        yield fp.PartialResponse(text=f"MINE is {MINE}. ")
+        yield fp.PartialResponse(text=f"{AT_ONCE} at once. MINE is {MINE}. ")
         async for message in fp.stream_request(request, "Echo", request.access_key):
             yield message
 
@@ -58,6 +60,16 @@ def test_the_next_commands_find_the_credentials_in_a_file_of_this_user_alone(
     shell = ["sh", "-c", f". {shlex.quote(str(file))}; env"]
     given = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
     assert {f"{name}={value}" for name, value in aws.variables.items()} <= set(given.splitlines())
+
+
+def test_a_function_for_managed_instances_is_deployed_as_a_plain_one_with_their_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"concurrency": 64, "vpc": "vpc-0a1b2c3d4e5f67890"}
+    plain = Options.from_context({**given, **deploy_local._plain(Options.from_context(given))})
+    assert (plain.concurrency, plain.vpc, plain.memory) == (None, None, 2048)
+    assert capsys.readouterr().out.startswith("The local AWS has no Managed Instances: it gets a ")
+    assert deploy_local._plain(Options.from_context({})) == {}
 
 
 @pytest.fixture
@@ -131,7 +143,8 @@ class Deployed:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Deployed]]:
     """Two of them, side by side."""
-    bot = write_folder(tmp_path_factory.mktemp("local") / "my-bot", {"bot.py": BOT})
+    files = {"bot.py": BOT, "cdk.json": '{"context": {"concurrency": 8}}'}
+    bot = write_folder(tmp_path_factory.mktemp("local") / "my-bot", files)
     (bot / "secrets.json").touch(mode=0o600)
     (bot / "secrets.json").write_text('{"MINE": "of secrets.json"}')
     ports = [free_port(None) for _ in range(2)]
@@ -177,7 +190,7 @@ def test_what_its_banner_offers_works_and_a_stranger_gets_nothing(two: list[Depl
     assert stat.S_IMODE(changed.folder.stat().st_mode) == 0o700
     assert changed.folder != other.folder
     for one in two:
-        assert "MINE is of secrets.json. hello" in one.make("chat", "hello\n")
+        assert "8 at once. MINE is of secrets.json. hello" in one.make("chat", "hello\n")
     assert "0 fail" in changed.make("check")
     said = changed.make("set-key", f"{NEW_KEY}\n", in_its_aws=True)
     assert "The access key of MyBot is set." in said
