@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import picture, results
+from bench.behind import BehindLocalLambda
 from bench.measure import ROUNDS, Figure, cold, compare, concurrent, held, many, warm
 from bench.results import Report, Row
 from bench.variants import Variants, built, node, zip_size
@@ -155,6 +156,11 @@ def _burst_rows(variants: Variants, rounds: int) -> Iterator[Row]:
     yield _row("– first event, median", found, least, "first_event", 0.5)
     last = found["first_event_99"]
     yield Row("– first event, 99th percentile (ms)", UVICORN, last * 1000, 60, is_absolute=True)
+    behind = variants.behind_local_lambda(AT_ONCE)
+    found = compare(
+        partial(many, behind, AT_ONCE, PACED_EVENTS, kind=BehindLocalLambda), reference, rounds
+    )
+    yield Row("– CPU of an event, behind the local Lambda", UVICORN, found["cpu"], 0.62)
     alone = partial(many, variants.ours_in_slots(1), 1, PACED_EVENTS)
     found = compare(partial(many, ours, AT_ONCE, PACED_EVENTS), alone, rounds)
     yield Row("– CPU of an event, against one at a time", "this project", found["cpu"], 0.2)

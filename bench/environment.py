@@ -59,6 +59,8 @@ class Variant:
 class Process:
     """A started variant. Entered, it is ready for questions; left, it and its children are gone."""
 
+    stdout = subprocess.DEVNULL
+
     def __init__(self, variant: Variant, prefix: Sequence[str] = ()) -> None:
         self._variant, self._prefix = variant, prefix
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -81,7 +83,8 @@ class Process:
             cwd=self._variant.folder,
             env=environment,
             stdin=self._listener.fileno() if self._variant.is_web_server else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=self.stdout,
+            text=True,
             stderr=subprocess.DEVNULL,  # fastapi_poe warns at each start
             start_new_session=True,
         )
@@ -113,6 +116,12 @@ class Process:
             each.close()
         if self._slots:
             self._slots.close()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where a web server is asked."""
+        host, port = self._listener.getsockname()
+        return host, port
 
     def ask(self, question: str, key: str) -> Answer:
         """Send one query; wait for its answer and until the process is ready for another one."""
@@ -155,11 +164,11 @@ class Process:
         if self._slots:
             return self._slots.hand_out(_next_reply(event(headers, request)))
         headers = {"host": "localhost", "connection": "close", **headers}
-        connection = http.prepared(socket.create_connection(self._listener.getsockname()))
+        connection = http.prepared(socket.create_connection(self.address))
         return Conversation(connection, http.encode("POST / HTTP/1.1", headers, request.encode()))
 
     def _ask_directly(self, headers: dict[str, str], body: bytes) -> http.Message:
-        with http.prepared(socket.create_connection(self._listener.getsockname())) as connection:
+        with http.prepared(socket.create_connection(self.address)) as connection:
             headers = {"host": "localhost", "connection": "close", **headers}
             connection.sendall(http.encode("POST / HTTP/1.1", headers, body))
             return http.receive(connection)

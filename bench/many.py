@@ -3,7 +3,8 @@ that has as many slots.
 
 The same code asks both, in this process, so that it costs them the same: all requests are sent in
 one moment, and a first event counts when it can be read here. The local Lambda's Function URL isn't
-in between: it is Python too, and takes more CPU for an event than the runtime behind it.
+in between (but in one row: see `behind`): it is Python too, and takes more CPU for an event than
+the runtime behind it.
 """
 
 import selectors

@@ -101,10 +101,16 @@ def concurrent(variant: Variant, conversations: int, question: str) -> Sample:
         return {"cpu": process.ask_many(query(question), KEY, conversations).cpu}
 
 
-def many(variant: Variant, conversations: int, question: str, history: int = 0) -> Sample:
+def many(
+    variant: Variant,
+    conversations: int,
+    question: str,
+    history: int = 0,
+    kind: type[Process] = Process,
+) -> Sample:
     """Of a process that is warm, with that many conversations at once, `BURSTS` times: CPU seconds
     for an event, and seconds to a first event, the median and the 99th percentile."""
-    with Process(variant) as process:
+    with kind(variant) as process:
         _warm_up_many(process)
         asked = query(question, history)
         bursts = [process.ask_many(asked, KEY, conversations) for _ in range(BURSTS)]

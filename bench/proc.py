@@ -16,6 +16,18 @@ def session(leader: int) -> list[int]:
     return pids
 
 
+def running(ancestor: int, module: str) -> list[int]:
+    """The descendants of a process that run `python -m module`."""
+    found = []
+    for children in Path(f"/proc/{ancestor}/task").glob("*/children"):
+        for pid in map(int, children.read_text().split()):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if f"-m\0{module}\0".encode() in command:
+                found.append(pid)
+            found += running(pid, module)
+    return found
+
+
 def cpu_of(pid: int) -> float:
     # clock_getcpuclockid(3), which Python doesn't offer: the clock of a process, to the nanosecond.
     with suppress(OSError):

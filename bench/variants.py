@@ -132,6 +132,16 @@ class Variants:
         """With several invocations at once; 1 is the function as it is otherwise."""
         return replace(self.ours(), slots=slots)
 
+    def behind_local_lambda(self, slots: int) -> Variant:
+        """For `BehindLocalLambda`."""
+        options = {"--python": self.python, "--concurrency": slots, "--memory": 2048}
+        words = [str(word) for option in options.items() for word in option]
+        key = ["--env", f"POE_ACCESS_KEY={KEY}"]
+        command = ["-m", "local.aws_lambda", str(self.package), *words, *key]
+        return Variant(
+            "ours behind the local Lambda", command, ROOT, os.environ, is_web_server=True
+        )
+
     def floor_in_slots(self, slots: int) -> Variant:
         return replace(self.floor(), slots=slots)
 

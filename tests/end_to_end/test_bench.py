@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import cost, http, picture, results
+from bench import cost, http, picture, proc, results
+from bench.behind import BehindLocalLambda
 from bench.environment import Process, Variant
 from bench.many import Conversation, Slots, converse
 from bench.measure import Figure, compare
 from bench.questions import query
 from bench.results import PEER_MEASURES, Report, Row
+from bench.variants import Secret, Variants
 from infra.toolchain.folders import ROOT
 
 PEERS = ROOT / "bench" / "peers"
@@ -105,6 +107,18 @@ def test_a_runtime_answers_several_at_once_and_again(build_with_bot, runtime_pyt
             burst = process.ask_many(query("2 0.1", history=200_000), KEY, count)
             assert len(burst.first_events) == count
             assert burst.events == 2 * count
+
+
+@needs_linux
+def test_a_function_behind_the_local_lambda_answers_the_bench(
+    build_with_bot, runtime_python: Path
+) -> None:
+    package = build_with_bot((PEERS / "bench_bot.py").read_text())
+    variants = Variants(package, PEERS, Secret("", PEERS), runtime_python)
+    with BehindLocalLambda(variants.behind_local_lambda(3)) as process:
+        burst = process.ask_many(query("3 0"), KEY, 3)
+        assert burst.events == 9
+        assert 0 < burst.cpu < proc.cpu_of(process._process.pid)  # the local Lambda's is more
 
 
 @needs_linux
