@@ -113,34 +113,41 @@ CHUNKS = b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (EVENT[:5], len(EVENT) - 5, EVENT
 
 
 @asynccontextmanager
-async def arriving(first, rest, arrived):
-    """A Runtime API for two slots. One of them gets no invocation, but an error; the other one an
-    invocation whose `rest` is a while in coming. Gives the address, and what it was sent."""
-    sent, begun = [], asyncio.Event()
+async def arriving(first, rest):
+    """A Runtime API for three slots. The first gets an invocation, of which `rest` comes half a
+    second after `first`; the second an error in between, so the process has to end; the third
+    nothing. Gives the address and, in order, what was sent there, and that the third is closed."""
+    heard, slots, arrived = [], iter(range(3)), asyncio.Event()
+
+    async def hand_out(slot, writer):
+        if slot == 0:
+            writer.write(first)
+            await asyncio.sleep(0.1)
+            arrived.set()
+            await asyncio.sleep(0.5)
+            writer.write(rest)
+        elif slot != 2:
+            await arrived.wait()
+            writer.write(b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n")
 
     async def answer(reader, writer):
+        slot = None
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
+            while head := await reader.readuntil(b"\r\n\r\n"):
                 if head.startswith(b"POST"):
-                    sent.append(await reader.readuntil(b"0\r\n\r\n"))
+                    heard.append(await reader.readuntil(b"0\r\n\r\n"))
                     writer.write(b"HTTP/1.1 202 x\r\nContent-Length: 0\r\n\r\n")
-                elif arrived.is_set() or begun.is_set():
-                    await arrived.wait()
-                    writer.write(b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n")
                 else:
-                    begun.set()
-                    writer.write(first)
-                    await asyncio.sleep(0.1)
-                    arrived.set()
-                    await asyncio.sleep(0.5)
-                    writer.write(rest)
+                    slot = next(slots, None)
+                    await hand_out(slot, writer)
+        if slot == 2:
+            heard.append("closed")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     try:
-        yield f"{host}:{port}", sent
+        yield f"{host}:{port}", heard
     finally:
         server.close()
         await asyncio.sleep(0.05)
@@ -160,20 +167,21 @@ async def test_an_invocation_that_arrives_while_the_process_ends_is_served(
     monkeypatch, first, rest
 ):
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
-    async with arriving(first, rest, asyncio.Event()) as (address, sent):
-        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 2)
+    async with arriving(first, rest) as (address, heard):
+        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 3)
         with pytest.raises(RuntimeAPIError):
             await asyncio.wait_for(loop.run(), 5)
-    assert b"hello" in b"".join(sent)
+    assert b"hello" in heard[0]
+    assert heard[1:] == ["closed"]  # not before: it might have got one as well
 
 
 async def test_an_invocation_that_never_comes_whole_holds_up_no_end(monkeypatch):
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
-    async with arriving(INVOCATION, b"", asyncio.Event()) as (address, sent):
-        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 2)
+    async with arriving(INVOCATION, b"") as (address, heard):
+        loop = Loop(RuntimeAPI(address), hello, Context("poe-bot"), {}, 3)
         with pytest.raises(RuntimeAPIError):
             await asyncio.wait_for(loop.run(), 10)
-    assert sent == []
+    assert heard == ["closed"]
 
 
 async def test_an_invocation_counts_as_arriving_before_the_loop_has_seen_any_of_it():
