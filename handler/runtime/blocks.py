@@ -13,7 +13,7 @@ from handler.log import lines
 from handler.log.errors import Stuck
 from handler.runtime.deadlines import BLOCK_BEAT, BLOCK_NOTICE
 
-SELDOM = 60.0  # seconds
+INTERVAL = 60.0  # seconds between two lines about one function
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class RunningTime:
 
 
 class Notices:
-    """The lines about what blocks the loop. About one function there is at most one every SELDOM,
+    """The lines about what blocks the loop. About one function there is at most one every INTERVAL,
     so a bot that blocks for each message floods nothing."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Notices:
         """Write about the loop as it is stuck now, and has been for so long."""
         stuck, now = Stuck(), time.monotonic()
         function = re.sub(r":\d+", "", stuck.place)  # at any of its lines
-        if now - self._written.get(function, -SELDOM) < SELDOM:
+        if now - self._written.get(function, -INTERVAL) < INTERVAL:
             self._left_out += 1
             return
         self._written[function] = now

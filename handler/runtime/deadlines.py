@@ -30,14 +30,13 @@ is tried:
     D + 2.0 s   An answer that is whole, but that Lambda has not taken, is given up (DELIVERY).
 
 Where several invocations share one event loop, a bot that blocks it stalls all of them, and their
-deadlines may be minutes away. So a thread watches the loop while it serves (`blocks`). A loop that
-has had no turn for BLOCK_NOTICE is worth a line with the place that blocks it; after BLOCK_LIMIT,
-unless BOT_BLOCK_LIMIT has another value, the process does what it does at D - 0.4 s. Lambda goes on
-handing out invocations to a stalled process, and nobody reads those; so the limit is short. Only
-time counts in which the process can run: the watching thread counts its own pauses of BLOCK_BEAT,
-and the CPU time that code took which let no other thread run. A machine that sleeps, or a process
-that is stopped, is no block. With one invocation at a time nobody else waits, and none of this
-exists.
+deadlines may be minutes away. So while it serves, a thread watches the loop (`blocks`). When the
+loop has had no turn for BLOCK_NOTICE, a line says what blocks it; after BLOCK_LIMIT, or what
+BOT_BLOCK_LIMIT has instead, the process does what it does at D - 0.4 s. The limit is short because
+Lambda keeps handing out invocations to a stalled process, and nobody reads them. Only time in which
+the process can run is counted: the thread's own pauses of BLOCK_BEAT, and beyond them the CPU time
+of code that lets no other thread run. A machine that sleeps and a process that is stopped don't
+block. With one invocation at a time nobody else waits, and nothing of this exists.
 
 Before an answer begins, the secret may have to be read again: because it is old, or because the
 request's key did not match. A user waits meanwhile, so it gets FRESH_READ, which leaves 2 of Poe's

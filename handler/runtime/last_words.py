@@ -20,6 +20,10 @@ from handler.runtime.wire import Failure, Invocation
 
 logger = logging.getLogger(__name__)
 
+BLOCKED = Failure(
+    "EventLoopBlocked", "a bot blocked the event loop for too long, and its process was replaced"
+)
+
 # What is served, as `loop.Exchange` has it.
 Exchanges = Sequence[tuple[RuntimeAPI, Invocation, Cycle, Record]]
 

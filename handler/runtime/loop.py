@@ -30,9 +30,6 @@ from handler.runtime.wire import BadEvent, Failure, Invocation, NotAFunctionURLE
 
 logger = logging.getLogger(__name__)
 
-BLOCKED = Failure(
-    "EventLoopBlocked", "a bot blocked the event loop for too long, and its process was replaced"
-)
 MOST_LEFT_BEHIND = 8  # apps that don't let go, before the process is replaced
 
 
@@ -108,10 +105,11 @@ class Loop:
     async def _drain(self, slots: Mapping[asyncio.Task[None], RuntimeAPI]) -> None:
         """Let the answers that are under way come to their ends.
 
-        Slots that wait for an invocation go on waiting meanwhile, and serve one more. The Runtime
-        API doesn't hear that a runtime takes no more: it would go on writing invocations to
-        connections that were closed, and each would be lost. So they are closed when nothing else
-        is left to do, just before the process ends. What Lambda sends in that moment gets its 502.
+        Slots that wait for an invocation go on waiting meanwhile, and serve one more. For nothing
+        tells the Runtime API that a runtime takes no more: AWS's emulator, at least, still hands
+        invocations to `next` calls whose connections are closed, and each is lost. So these are
+        closed when nothing else is left to do, just before the process ends. An invocation that
+        Lambda hands out in that moment is lost, and its caller gets AWS's 502.
         """
         while open_slots := {slot: api for slot, api in slots.items() if not slot.done()}:
             all_ask = self._asking.issuperset(open_slots.values())
@@ -217,7 +215,7 @@ class Loop:
     def _end_blocked(self) -> None:
         """In the thread that watches for blocks: the other answers have waited for long enough."""
         why = f"the bot has blocked the event loop for {self._block_limit:g} s"
-        self._end_process(BLOCKED, why)
+        self._end_process(last_words.BLOCKED, why)
 
     def _end_process(
         self, failure: Failure = DEADLINE, why: str = "the bot cannot be stopped"

@@ -90,7 +90,7 @@ class RuntimeAPI:
             self._host, port = authority, "80"
         self._port = int(port)
         self._base = f"{'/' + prefix.strip('/') if prefix else ''}/{wire.API_VERSION}/runtime"
-        self._kept: Connection | None = None  # of the last request, if it had a reply or may have
+        self._kept: Connection | None = None  # the last request's, while it waits and afterwards
 
     def another(self) -> "RuntimeAPI":
         """A client of the same Runtime API, for another invocation at the same time."""
