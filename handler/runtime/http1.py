@@ -58,7 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         self._missing = _NOTHING  # of a body: where the rest of it goes
         self._lost = False
         self._reusable = True  # by what the last reply said
-        self._in_body = False  # more of a reply's body is awaited
+        self._in_chunks = False  # a reply's body comes in them, and has begun
         self.paused = False  # the other side takes bytes more slowly than they are written
         self._changed = asyncio.Event()
 
@@ -102,7 +102,8 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def receives(self) -> bool:
         """Whether a reply has begun to arrive, when one is awaited."""
-        return self._in_body or bool(self._received) or self._is_readable()
+        begun = self._missing or self._in_chunks or self._received
+        return bool(begun) or self._is_readable()
 
     def _is_readable(self) -> bool:
         unread = select.poll()
@@ -156,12 +157,14 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _chunks(self) -> bytearray:
         body = bytearray()
+        self._in_chunks = True
         while size := _chunk_size(await self._until(b"\r\n")):
             body += await self._exactly(size)
             if await self._exactly(2) != b"\r\n":
                 raise Malformed("a chunk is longer than its size")
         while await self._until(b"\r\n"):
             pass  # trailers, which have no use here
+        self._in_chunks = False
         return body
 
     async def _until(self, mark: bytes) -> bytes:
@@ -169,7 +172,7 @@ class Connection(asyncio.BufferedProtocol):
         while (end := self._received.find(mark)) < 0:
             if len(self._received) > LARGEST_HEAD:
                 raise Malformed(f"a head is longer than {LARGEST_HEAD} bytes")
-            await self._more(in_body=mark != END_OF_HEAD)
+            await self._more()
         found = bytes(self._received[:end])
         del self._received[: end + len(mark)]
         return found
@@ -184,16 +187,14 @@ class Connection(asyncio.BufferedProtocol):
         del self._received[:here]
         self._missing = memoryview(found)[here:]
         while self._missing:
-            await self._more(in_body=True)
+            await self._more()
         self._missing = _NOTHING  # what is empty holds all of the body nevertheless
         return found
 
-    async def _more(self, *, in_body: bool) -> None:
+    async def _more(self) -> None:
         if self._lost:
             raise ConnectionResetError("the Runtime API closed the connection")
-        self._in_body = in_body
         await self._change()
-        self._in_body = False
 
     async def _change(self) -> None:
         self._changed.clear()
