@@ -96,7 +96,7 @@ class Instances(Construct):
         asked = (context[name] for name in context if f"vpc-id={id}:" in name)
         for error in (each["$providerError"] for each in asked if "$providerError" in each):
             if "Could not find" not in error:
-                return f"vpc={id} can't be looked up: {error}"
+                return f"vpc={id} can't be looked up: {error.splitlines()[0]}"
             where = cdk.Stack.of(self)
             return (
                 f"there is no VPC {id} in account {where.account}, region {where.region}:"

@@ -59,17 +59,6 @@ class Synthesized:
             for statement in policy["PolicyDocument"]["Statement"]
         ]
 
-    def cfn_lint(self, folder: Path) -> tuple[int, str]:
-        """Its exit status and what it prints."""
-        command = [
-            Path(sys.executable).with_name("cfn-lint"),
-            # The CDK itself writes dependencies twice, such as the function's on its role.
-            *("--ignore-checks", "W3005", "--"),
-            self.save(folder / "template.json"),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
-
     def save(self, path: Path) -> Path:
         path.write_text(json.dumps(self.template))
         return path
@@ -112,6 +101,19 @@ def synthesize(
                 raise
         template = json.loads(Path(folder, stack.template_file).read_text())
         return Synthesized(stack.stack_name, template, _findings(Path(folder)))
+
+
+def cfn_lint(folder: Path, *stacks: Synthesized) -> tuple[int, str]:
+    """Its exit status and what it prints about all of them; its start is what takes long."""
+    templates = [each.save(folder / f"{n}.json") for n, each in enumerate(stacks)]
+    command = [
+        Path(sys.executable).with_name("cfn-lint"),
+        # The CDK itself writes dependencies twice, such as the function's on its role.
+        *("--ignore-checks", "W3005", "--"),
+        *templates,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
 
 
 # The key under which the pinned command line keeps it.
