@@ -297,7 +297,12 @@ def forget():
 async def test_no_two_restored_environments_draw_the_same_numbers(start):
     numpy = {
         "numpy/__init__.py": "",
-        "numpy/random.py": "seeds = []\ndef seed(*seed): seeds.append(seed)",
+        "numpy/random.py": """
+seeds = []
+def seed(*seed):
+    seeds.append(seed)
+    raise TypeError("can only re-seed a MT19937 BitGenerator")  # the bot has set another one
+""",
     }
     seeded = """
 import ssl
