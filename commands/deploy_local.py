@@ -117,7 +117,7 @@ def _plain(options: Options) -> dict[str, str]:
         f"The local AWS has no Managed Instances: it gets a plain function, which then serves up to"
         f" {options.concurrency} messages at once here"
     )
-    return {"concurrency": "", "vpc": "", "memory": str(options.memory)}
+    return {"concurrency": "", "vpc": "", "zones": "", "memory": str(options.memory)}
 
 
 def _stay_local(aws: MiniStack) -> None:

@@ -35,7 +35,7 @@ class Instances(Construct):
 
     def __init__(self, scope: Construct, id: str, options: Options) -> None:
         super().__init__(scope, id)
-        vpc = self._given_vpc(options.vpc) if options.vpc else self._own_vpc()
+        vpc = self._given_vpc(options.vpc) if options.vpc else self._own_vpc(options.zones)
         self.provider = lambda_.CapacityProvider(
             self,
             "Provider",
@@ -62,12 +62,13 @@ class Instances(Construct):
         )
         cdk.Annotations.of(function).acknowledge_info(NOT_REMOVABLE)
 
-    def _own_vpc(self) -> ec2.IVpc:
+    def _own_vpc(self, zones: str | None) -> ec2.IVpc:
         public, private = ec2.SubnetType.PUBLIC, ec2.SubnetType.PRIVATE_WITH_EGRESS
         vpc = ec2.Vpc(
             self,
             "Vpc",
             nat_gateways=1,
+            availability_zones=zones.split(",") if zones else None,
             subnet_configuration=[
                 ec2.SubnetConfiguration(
                     name="Nat", subnet_type=public, cidr_mask=28, map_public_ip_on_launch=False

@@ -58,6 +58,9 @@ class Options:
     Lambda. `memory` is then 2,048 MB by default."""
     vpc: str | None = None
     """The VPC of the Managed Instances; None: one of the stack's own."""
+    zones: str | None = None
+    """The Availability Zones of that network of the stack's own, such as "us-east-1a,us-east-1d";
+    None: the region's first two."""
     reserved_concurrency: int | None = None
     """At most this many conversations at once; None: as many as the account allows."""
     log_retention_days: int = 30
@@ -145,6 +148,8 @@ def _path(name: str, value: Any) -> str:
     return str(value)
 
 
+_ZONE = r"[a-z]{2}(-[a-z]+)+-[0-9][a-z]"
+
 _CHECKS: dict[str, _Check] = {
     "stack": _text(r"[A-Za-z][A-Za-z0-9-]{0,127}", "letters, digits and dashes, a letter first"),
     "memory": _number(512, 10240, " MB (with less, a start leaves too little of Poe's 5 s)"),
@@ -155,6 +160,7 @@ _CHECKS: dict[str, _Check] = {
     "snapstart": _flag,
     "concurrency": _number(2, MOST_CONCURRENCY, " (conversations at once in one process)"),
     "vpc": _text(r"vpc-[0-9a-f]{8}([0-9a-f]{9})?", "a VPC's id, such as vpc-0a1b2c3d4e5f67890"),
+    "zones": _text(rf"{_ZONE}(,{_ZONE})*", "Availability Zones, such as us-east-1a,us-east-1d"),
     "reserved_concurrency": _number(1, 100_000, " (conversations at once)"),
     "log_retention_days": _one_of(*RETENTION_DAYS),
     "alarm_email": _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"),
@@ -175,13 +181,16 @@ def _check_snapstart(options: Options) -> None:
 
 
 def _check_concurrency(options: Options) -> None:
-    """Raises ContextError for what Managed Instances don't go with, and for `vpc` without them."""
-    if options.concurrency is None:
-        if options.vpc:
+    """Raises ContextError for what Managed Instances don't go with, or for their network alone."""
+    for name in ("vpc", "zones"):
+        if options.concurrency is None and getattr(options, name):
             raise ContextError(
-                "vpc is for Managed Instances alone: add concurrency=64, or leave vpc out"
+                f"{name} is for Managed Instances alone: add concurrency=64, or leave it out"
             )
+    if options.concurrency is None:
         return
+    if options.vpc and options.zones:
+        raise ContextError("a given vpc has zones of its own: leave vpc or zones out")
     if options.snapstart:
         raise ContextError("concurrency doesn't go with snapstart=true: leave one of the two out")
     if not options.streaming:

@@ -65,9 +65,10 @@ def test_the_next_commands_find_the_credentials_in_a_file_of_this_user_alone(
 def test_a_function_for_managed_instances_is_deployed_as_a_plain_one_with_their_memory(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"concurrency": 64, "vpc": "vpc-0a1b2c3d4e5f67890"}
-    plain = Options.from_context({**given, **deploy_local._plain(Options.from_context(given))})
-    assert (plain.concurrency, plain.vpc, plain.memory) == (None, None, 2048)
+    for network in ({"vpc": "vpc-0a1b2c3d4e5f67890"}, {"zones": "us-east-1a"}):
+        given = {"concurrency": 64, **network}
+        plain = Options.from_context({**given, **deploy_local._plain(Options.from_context(given))})
+        assert (plain.concurrency, plain.vpc, plain.zones, plain.memory) == (None, None, None, 2048)
     assert capsys.readouterr().out.startswith("The local AWS has no Managed Instances: it gets a ")
     assert deploy_local._plain(Options.from_context({})) == {}
 

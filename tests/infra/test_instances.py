@@ -118,6 +118,19 @@ def test_the_instances_have_one_way_out_which_is_there_before_they_start(
     assert len(many.resource(provider)["DependsOn"]) >= 3 * len(subnets)
 
 
+def test_the_instances_are_in_the_chosen_zones(code: Path, many: Synthesized) -> None:
+    """AWS refuses some, and doesn't document which."""
+    zones = ["us-east-1a", "us-east-1d", "us-east-1f"]
+    chosen = synthesize(code, concurrency=64, zones=",".join(zones))
+    placed = [
+        each["Ref"]
+        for each in chosen.only("AWS::Lambda::CapacityProvider")["VpcConfig"]["SubnetIds"]
+    ]
+    assert [chosen.resource(each)["Properties"]["AvailabilityZone"] for each in placed] == zones
+    assert chosen.only("AWS::EC2::NatGateway")
+    assert len(many.only("AWS::Lambda::CapacityProvider")["VpcConfig"]["SubnetIds"]) == 2
+
+
 def test_lambda_may_run_instances_by_awss_own_policy_and_the_bot_may_not(
     many: Synthesized,
 ) -> None:

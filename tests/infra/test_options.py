@@ -50,6 +50,8 @@ def test_an_empty_value_is_the_default() -> None:
         ("vpc", "my-vpc", "a VPC's id, such as vpc-0a1b2c3d4e5f67890"),
         ("vpc", "vpc-12345", "a VPC's id"),
         ("vpc", "vpc-0a1b2c3d4e", "a VPC's id"),
+        ("zones", "us-east-1", "Availability Zones, such as us-east-1a,us-east-1d"),
+        ("zones", "us-east-1a, us-east-1b", "Availability Zones"),
         ("log_retention_days", "31", "1, 3, 5, 7, 14, 30, "),
         ("alarm_email", "me", "an e-mail address"),
         ("dashboard", 1, "true, false"),
@@ -104,13 +106,21 @@ def test_many_at_once_are_refused_with_what_they_do_not_go_with(
     assert "\n" not in str(refused.value)
 
 
-def test_a_vpc_is_for_many_at_once_alone() -> None:
-    vpc = {"vpc": "vpc-0a1b2c3d4e5f67890"}
-    assert Options.from_context({"concurrency": 2, **vpc}).vpc == vpc["vpc"]
-    with pytest.raises(ContextError, match="^vpc is for Managed Instances alone: add concurrency"):
-        Options.from_context(vpc)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("vpc", "vpc-0a1b2c3d4e5f67890"), ("zones", "us-gov-west-1a,us-gov-west-1c")],
+)
+def test_a_network_is_for_many_at_once_alone(name: str, value: str) -> None:
+    assert getattr(Options.from_context({"concurrency": 2, name: value}), name) == value
+    with pytest.raises(ContextError, match=f"^{name} is for Managed Instances alone: add conc"):
+        Options.from_context({name: value})
     # What the command line takes back of a cdk.json's values.
-    assert Options.from_context({"concurrency": "", "vpc": ""}) == Options.from_context({})
+    assert Options.from_context({"concurrency": "", name: ""}) == Options.from_context({})
+
+
+def test_a_given_vpc_has_its_own_zones() -> None:
+    with pytest.raises(ContextError, match="^a given vpc has zones of its own: leave vpc or zones"):
+        Options.from_context({"concurrency": 2, "vpc": "vpc-0a1b2c3d", "zones": "us-east-1a"})
 
 
 def test_a_mistyped_name_is_answered_with_the_likely_one() -> None:
