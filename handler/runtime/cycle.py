@@ -96,17 +96,19 @@ class Cycle:
         self.left_behind: asyncio.Task[BaseException | None] | None = None
         """The app, where it swallows its cancellation."""
 
-    async def run(self, app: ASGIApp) -> Failure | None:
+    async def run(self, app: ASGIApp, *, hidden: bool = False) -> Failure | None:
         """Run the app to its end, or until the deadline is near. Gives what went wrong, if
         anything did. Raises `BadEvent` if the app ended at the body's, without a response. An app
         that doesn't let go is left behind.
 
         In a task of its own, as any ASGI server does: a context variable that a bot sets, or a
-        cancellation that comes when its answer is over, must not reach the next one's user.
+        cancellation that comes when its answer is over, must not reach the next one's user. A
+        `hidden` one isn't in `asyncio.all_tasks()`: another request's bot may cancel all of those.
         """
         remaining = self._context.get_remaining_time_in_millis() / 1000
         task = asyncio.create_task(_result_of(app(self.scope, self.receive, self.send)))
-        asyncio._unregister_task(task)  # a bot may cancel `asyncio.all_tasks()`, but no other's
+        if hidden:
+            asyncio._unregister_task(task)
         try:
             done, _ = await asyncio.wait([task], timeout=deadlines.request_seconds(remaining))
             if not done:

@@ -149,7 +149,7 @@ class Loop:
             invocation = exchange.invocation  # without its event
             self._running[name] = exchange
             self._watchdog.arm(name, deadline - WATCHDOG_MARGIN)
-            failure = await exchange.cycle.run(self._app)
+            failure = await exchange.cycle.run(self._app, hidden=len(self._apis) > 1)
         except BadEvent as error:
             self._ended(name)
             await _delivered(self._refuse(api, invocation, error), deadline)

@@ -81,11 +81,9 @@ async def all_serve_on(process, slots):
         assert [text_of(answer) for answer in answers] == ["begun and whole"] * slots
 
 
-@pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("word", WAYS_TO_CANCEL)
-async def test_a_bot_that_cancels_all_tasks_ends_its_own_alone(
-    package, runtime_python, word, slots
-):
+async def test_a_bot_that_cancels_all_tasks_ends_no_answer(package, runtime_python, word):
+    slots = 4
     async with serving(package, runtime_python, slots) as process:
         ask = process.double.ask
         others = [asyncio.ensure_future(ask(asking("long"))) for _ in range(slots - 2)]
@@ -94,6 +92,18 @@ async def test_a_bot_that_cancels_all_tasks_ends_its_own_alone(
         answers = await asyncio.gather(ask(asking(word)), *others)
         assert [text_of(answer) for answer in answers] == ["begun and whole"] * len(answers)
         await all_serve_on(process, slots)
+
+
+@pytest.mark.parametrize("word", WAYS_TO_CANCEL)
+async def test_one_at_a_time_it_ends_at_most_its_own(package, runtime_python, word):
+    async with serving(package, runtime_python, 1) as process:
+        answer = await process.double.ask(asking(word))
+        if word == "cancel others":
+            assert text_of(answer) == "begun and whole"
+        else:
+            assert text_of(answer) == "begun"
+            assert answer.error["errorType"] == "CancelledError"
+        await all_serve_on(process, 1)
 
 
 async def test_a_bot_that_cancels_all_tasks_leaves_its_app_up(build_with_bot, runtime_python):
