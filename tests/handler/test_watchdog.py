@@ -91,6 +91,16 @@ async def test_two_threads_that_come_to_the_end_say_the_last_words_once(monkeypa
     assert len(said) == 1
 
 
+async def test_lambda_is_told_although_the_place_cannot_be_found(monkeypatch):
+    monkeypatch.setattr(last_words, "Stuck", lambda: 1 / 0)
+    told = []
+    api = Failing(OSError())
+    api.fail_now = lambda invocation, failure, seconds: told.append(failure)
+    with pytest.raises(Ended):
+        stuck(api)._end_process()
+    assert told == [DEADLINE]
+
+
 @asynccontextmanager
 async def answering_after(seconds):
     """A Runtime API's address, and the answers that it has sent, each after so long."""
