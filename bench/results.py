@@ -75,21 +75,18 @@ def markdown(report: Report) -> str:
 
 def _sections(report: Report) -> Iterator[tuple[str, str]]:
     """Titles and texts of what was measured."""
+    targets, many, peers, curve = TITLES
     if report.targets:
-        yield "Against the targets", _table(_TARGETS, map(_target_cells, report.targets))
+        yield targets, _table(_TARGETS, map(_target_cells, report.targets))
     if report.many:
-        yield (
-            "64 conversations at once",
-            f"{MANY}\n\n{_table(_TARGETS, map(_target_cells, report.many))}",
-        )
+        yield many, f"{MANY}\n\n{_table(_TARGETS, map(_target_cells, report.many))}"
     if report.peers:
         header = ("uvicorn = 1", *PEER_MEASURES.values())
         rows = [_peer_cells(name, found) for name, found in report.peers.items()]
-        yield "The same bot, hosted in other ways", _table(header, rows) + _note(report, "peers")
+        yield peers, _table(header, rows) + _note(report, "peers")
     if report.curve or "curve" in report.notes:
         rows = [_curve_cells(memory, found) for memory, found in report.curve.items()]
-        text = _table(_CURVE, rows) + _note(report, "curve")
-        yield "From start to first event, by memory size", text
+        yield curve, _table(_CURVE, rows) + _note(report, "curve")
 
 
 def _note(report: Report, section: str) -> str:
@@ -97,13 +94,20 @@ def _note(report: Report, section: str) -> str:
 
 
 def merged(old: str, new: str) -> str:
-    """`old` with the sections of `new` in place of its own of the same titles."""
+    """The sections of `new`, and those of `old` that it doesn't have."""
     head, *fresh = new.rstrip().split("\n## ")
     _, *kept = old.rstrip().split("\n## ")
     parts = {part.partition("\n")[0]: part.rstrip() for part in (*kept, *fresh)}
-    return "\n\n## ".join([head.rstrip(), *parts.values()]) + "\n"
+    ordered = [parts[title] for title in TITLES if title in parts]
+    return "\n\n## ".join([head.rstrip(), *ordered]) + "\n"
 
 
+TITLES = (
+    "Against the targets",
+    "64 conversations at once",
+    "The same bot, hosted in other ways",
+    "From start to first event, by memory size",
+)
 MANY = (
     "In one process, as on Managed Instances, and as many in one uvicorn. All ask in one moment; "
     "of the memory, the first conversation's isn't counted."
