@@ -1,5 +1,6 @@
 """A deployed stack: its outputs, and its function."""
 
+import re
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
@@ -9,10 +10,15 @@ from infra.stack.names import (
     ALARM_TOPIC,
     DASHBOARD,
     DEFAULT_STACK,
+    FUNCTION,
+    FUNCTION_ON_INSTANCES,
     FUNCTION_URL,
     LOG_GROUP,
     SECRET_ARN,
 )
+
+# The CDK adds a hash to a construct's name.
+_LOGICAL_ID = re.compile(f"(?:{FUNCTION}|{FUNCTION_ON_INSTANCES})[0-9A-F]{{8}}")
 
 
 class NoStack(AwsError):
@@ -60,19 +66,28 @@ def outputs(stack: str = DEFAULT_STACK) -> Outputs:
 
 
 def function_name(stack: str) -> str | None:
-    """The stack's function; None without one, or without a stack. Raises AwsError."""
+    """The bot's function, not one that its stack.py adds; None without one, or without a stack.
+    Raises AwsError."""
     with explained():
+        pages = client("cloudformation").get_paginator("list_stack_resources")
         try:
-            found = client("cloudformation").list_stack_resources(StackName=stack)
+            for page in pages.paginate(StackName=stack):
+                for each in page["StackResourceSummaries"]:
+                    if _is_the_bots(each):
+                        return each["PhysicalResourceId"]  # type: ignore[no-any-return]
         except ClientError as error:
             if not _says_missing(error):
                 raise
-            return None
-    for each in found["StackResourceSummaries"]:
-        is_gone = each.get("ResourceStatus") == "DELETE_COMPLETE"
-        if each["ResourceType"] == "AWS::Lambda::Function" and not is_gone:
-            return each.get("PhysicalResourceId")  # type: ignore[no-any-return]
     return None
+
+
+def _is_the_bots(resource: dict) -> bool:  # type: ignore[type-arg]  # boto3's
+    return bool(
+        resource["ResourceType"] == "AWS::Lambda::Function"
+        and _LOGICAL_ID.fullmatch(resource["LogicalResourceId"])
+        and resource["ResourceStatus"] != "DELETE_COMPLETE"  # by a move to instances, or back
+        and "PhysicalResourceId" in resource
+    )
 
 
 def _describe(stack: str) -> dict:  # type: ignore[type-arg]  # boto3's

@@ -13,7 +13,15 @@ from infra.stack.alarms import add_alarms
 from infra.stack.dashboard import add_dashboard
 from infra.stack.instances import ARCHITECTURES, Instances
 from infra.stack.log_group import log_group
-from infra.stack.names import ALIAS, FUNCTION_URL, INSTANCES, LOG_GROUP, SECRET_ARN
+from infra.stack.names import (
+    ALIAS,
+    FUNCTION,
+    FUNCTION_ON_INSTANCES,
+    FUNCTION_URL,
+    INSTANCES,
+    LOG_GROUP,
+    SECRET_ARN,
+)
 from infra.stack.options import Options
 
 HANDLER = "handler.function.handler"
@@ -73,8 +81,7 @@ class BotStack(cdk.Stack):
         options = self.options
         function = lambda_.Function(
             self,
-            # Lambda neither puts a function on instances later nor takes it off: it is another one.
-            "ManyAtOnce" if options.concurrency else "Function",
+            FUNCTION_ON_INSTANCES if options.concurrency else FUNCTION,
             code=lambda_.Code.from_asset(str(package)),
             runtime=lambda_.Runtime(
                 f"python{options.python}",

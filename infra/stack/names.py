@@ -2,7 +2,9 @@
 
 DEFAULT_STACK = "PoeBot"
 ALIAS = "live"
-INSTANCES = "Instances"  # the construct that Managed Instances and their network are in
+# Constructs. Lambda neither puts a function on instances later nor takes it off: it is another one.
+FUNCTION, FUNCTION_ON_INSTANCES = "Function", "ManyAtOnce"
+INSTANCES = "Instances"  # Managed Instances and their network
 
 # The stack's outputs.
 FUNCTION_URL = "FunctionUrl"

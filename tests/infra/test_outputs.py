@@ -1,6 +1,6 @@
 """A deployed stack as CloudFormation describes it, and what it refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -51,21 +51,36 @@ def test_a_missing_stack_says_what_to_do(without_a_stack: None) -> None:
     assert function_name("Mine") is None
 
 
-def test_a_function_that_an_update_has_removed_is_not_the_stacks(
+def test_the_bots_function_is_neither_one_that_was_removed_nor_one_that_stack_py_adds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A move to Managed Instances, or back, makes another one."""
-    listed = "".join(
-        "<member><ResourceType>AWS::Lambda::Function</ResourceType>"
-        f"<PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>{name}"
-        f"</LogicalResourceId><ResourceStatus>{status}</ResourceStatus></member>"
-        for name, status in (("former", "DELETE_COMPLETE"), ("present", "CREATE_COMPLETE"))
-    )
-    answer = (
-        f'<ListStackResourcesResponse xmlns="{NAMESPACE}"><ListStackResourcesResult>'
-        f"<StackResourceSummaries>{listed}</StackResourceSummaries>"
-        "</ListStackResourcesResult></ListStackResourcesResponse>"
-    )
-    with answering(lambda _: (200, answer)) as endpoint:
+    found = [
+        ("FunctionAdded0A1B2C3D", "added", "CREATE_COMPLETE"),
+        ("Function0A1B2C3D", "former", "DELETE_COMPLETE"),
+        ("ManyAtOnce0A1B2C3D", "present", "UPDATE_COMPLETE"),
+    ]
+    pages = {"": page(found[:1], following="more"), "more": page(found[1:])}
+
+    def answer(body: str) -> tuple[int, str]:
+        return 200, pages["more" if "NextToken=more" in body else ""]
+
+    with answering(answer) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", endpoint)
         assert function_name("Mine") == "present"
+
+
+def page(functions: Sequence[tuple[str, str, str]], following: str = "") -> str:
+    """An answer to ListStackResources: a logical id, a name and a status each."""
+    listed = "".join(
+        "<member><ResourceType>AWS::Lambda::Function</ResourceType>"
+        f"<LogicalResourceId>{id}</LogicalResourceId><PhysicalResourceId>{name}"
+        f"</PhysicalResourceId><ResourceStatus>{status}</ResourceStatus></member>"
+        for id, name, status in functions
+    )
+    token = f"<NextToken>{following}</NextToken>" if following else ""
+    return (
+        f'<ListStackResourcesResponse xmlns="{NAMESPACE}"><ListStackResourcesResult>'
+        f"<StackResourceSummaries>{listed}</StackResourceSummaries>{token}"
+        "</ListStackResourcesResult></ListStackResourcesResponse>"
+    )
