@@ -99,6 +99,7 @@ class RuntimeApi:
         if isinstance(self._calls, ConcurrentCalls):
             self._calls.time_out(invocation.id)
         self._overs.pop(invocation.id, None)
+        self._running.pop(invocation.id, None)
 
     async def _handle(self, connection: ServerConnection, request: h11.Request) -> None:
         headers = by_name(request.headers)

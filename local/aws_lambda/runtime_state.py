@@ -164,14 +164,13 @@ class ConcurrentCalls:
 
     def answer(self, request_id: str, headers: Mapping[str, str]) -> None:
         """The runtime begins to answer. `headers`: by name in lower case."""
-        if request_id in self._timed_out:
-            raise Refused(410, "InvokeTimeout", "Invoke timeout")
+        self._check_in_time(request_id)
         self._with(request_id).answer(request_id, headers)
 
     def answered(self, request_id: str) -> None:
         """The answer to `request_id`, which has begun, is whole."""
-        if request_id not in self._timed_out:
-            self._with(request_id).answered(request_id)
+        self._check_in_time(request_id)
+        self._with(request_id).answered(request_id)
 
     def fail_init(self) -> None:
         for slot in self._slots:
@@ -184,6 +183,10 @@ class ConcurrentCalls:
         self._slots[0].wait_for_restore()
 
     restore = fail_restore = wait_for_restore
+
+    def _check_in_time(self, request_id: str) -> None:
+        if request_id in self._timed_out:
+            raise Refused(410, "InvokeTimeout", "Invoke timeout")
 
     @property
     def _failed(self) -> bool:

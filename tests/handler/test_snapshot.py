@@ -108,6 +108,9 @@ async def test_no_event_is_asked_for_before_the_restore(start):
         await process.double.restore()
         assert await answer(process, "1 + 1") == "2"
         assert await answer(process, "1 + 2") == "3"
+        await process.double.asked_for_the_next()
+        await process.double.ends()
+        assert process.double.open == 1, "the one that waits for an event"
 
 
 async def test_a_start_without_snapstart_passes_no_snapshot(build_with_bot, runtime_python):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,37 @@ async def test_requests_share_an_environment_that_starts(tmp_path):
         assert len(function.pids) == 2
     assert all(record.outcome is Outcome.DONE for record in function.records)
     assert sum(record.init_ms is not None for record in function.records) == 2
+
+
+async def test_a_request_after_a_change_is_for_the_new_function(tmp_path):
+    """Although the old one has room, and still answers."""
+    config = config_of(tmp_path)
+    async with LocalLambda(config, on_line=print) as function:
+        await function.warm()
+        old = asyncio.ensure_future(ask(function, "never"))
+        await asyncio.sleep(0.2)
+        await function.warm(replace(config))
+        new = await ask(function, "now")
+        assert json.loads(new.payload)[1] != json.loads((await old).payload)[1]
+
+
+async def test_an_environment_is_not_idle_while_it_answers_one(tmp_path):
+    async with LocalLambda(config_of(tmp_path, idle_s=0.2), on_line=print) as function:
+        await function.warm()
+        answers = await asyncio.gather(ask(function, "now"), ask(function, "never"))
+    assert [answer.error for answer in answers] == [None, None]
+
+
+async def test_the_end_waits_for_no_start(tmp_path):
+    package = write_package(tmp_path / "package", "print('started')\ntime.sleep(60)")
+    config = function_config(package, concurrency=SLOTS)
+    lines = []
+    async with asyncio.timeout(8):  # a start may take 10 s
+        async with LocalLambda(config, on_line=lines.append) as function:
+            waiting = asyncio.ensure_future(ask(function, "now"))
+            while not lines:
+                await asyncio.sleep(0.01)
+    await asyncio.wait([waiting])
 
 
 async def test_a_start_that_fails_fails_the_requests_that_share_it(tmp_path):
@@ -203,6 +235,15 @@ def test_a_timeout_frees_the_slot_and_shuts_the_answer_out():
     calls.next()
     calls.hand_out("b", "b-token")
     answer(calls, "b")
+
+
+def test_a_timeout_shuts_out_an_answer_that_has_begun():
+    calls = running(1, "a")
+    answer(calls, "a")
+    calls.time_out("a")
+    with pytest.raises(Refused, match="Invoke timeout"):
+        calls.answered("a")
+    calls.next()
 
 
 def test_an_init_cannot_fail_once_a_slot_waits():
