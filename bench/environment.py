@@ -152,6 +152,8 @@ class Process:
         converse(conversations, on_first_events)
         if self._slots:
             self._slots.wait()
+        for each in conversations:
+            assert each.first_event_at, bytes(each.answer[-300:])
         return Burst(
             [each.first_event_at - asked_at for each in conversations],
             self.cpu() - cpu,

@@ -11,7 +11,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import cast
 
 from bench import http
@@ -45,7 +45,7 @@ class Conversation:
         ends before that."""
         data = self.connection.recv(1 << 18)
         if not data:
-            raise ConnectionResetError(f"an answer is cut short: {bytes(self.answer[-200:])!r}")
+            raise ConnectionResetError(f"an answer is cut short: {bytes(self.answer[-300:])!r}")
         self.answer += data
         if not self.first_event_at and http.FIRST_EVENT in self.answer:
             self.first_event_at = time.perf_counter()
@@ -62,8 +62,9 @@ def converse(
 ) -> None:
     """Send all, and receive all. `on_first_events` is called once each has its first event; raises
     `RuntimeError` if one is over by then."""
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
         for each in conversations:
+            stack.enter_context(each.connection)
             wanted = selectors.EVENT_READ if each.send() else selectors.EVENT_WRITE
             selector.register(each.connection, wanted, each)
         for _ in _progress(selector):

@@ -95,6 +95,8 @@ def test_a_web_server_answers_the_bench(peer_server: Process) -> None:
     assert min(burst.first_events) > 0
     assert burst.events == 15
     assert burst.cpu > 0
+    with pytest.raises(ConnectionResetError, match="cut short"):
+        peer_server.ask_many(query("3 0"), "wrong", 1)
 
 
 @needs_linux
@@ -107,6 +109,8 @@ def test_a_runtime_answers_several_at_once_and_again(build_with_bot, runtime_pyt
             burst = process.ask_many(query("2 0.1", history=200_000), KEY, count)
             assert len(burst.first_events) == count
             assert burst.events == 2 * count
+        with pytest.raises(AssertionError, match="key is wrong"):
+            process.ask_many(query("2 0"), "wrong", 1)
 
 
 @needs_linux
