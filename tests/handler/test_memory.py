@@ -42,6 +42,19 @@ PLAIN = BOT.replace("ANSWER", "get_response(self, request)")
 SEES_HTTP = BOT.replace("ANSWER", "get_response_with_context(self, request, context)")
 
 
+FAULTS = """
+import resource
+import fastapi_poe as fp
+
+class Bot(fp.PoeBot):
+    async def get_response(self, request):
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        yield fp.PartialResponse(text=str(faults))
+
+bot = Bot()
+"""
+
+
 def event(text, at_once):
     """A query whose one large text is in a message of its own."""
     large = {"role": "user", "content": text * 100_000, "unknown to Poe": []}
@@ -65,8 +78,14 @@ async def counted(package, python, text, at_once):
             await process.double.idle(at_once)
             asked = [process.double.ask(event(text, at_once)) for _ in range(at_once)]
             answers = await asyncio.gather(*asked)
-    [found] = [line for each in answers for line in each.body.splitlines() if b'"text"' in line]
-    return json.loads(json.loads(found.removeprefix(b"data: "))["text"])
+    [found] = [found for each in answers for found in texts(each)]
+    return json.loads(found)
+
+
+def texts(answer):
+    """What the bot has said, event by event."""
+    data = [line.removeprefix(b"data: ") for line in answer.body.splitlines() if b'"text"' in line]
+    return [json.loads(each)["text"] for each in data]
 
 
 @pytest.mark.parametrize("text", ["x", "ж", "😀"])
@@ -84,3 +103,14 @@ async def test_a_bot_that_is_given_the_http_request_holds_its_body_too(
 ):
     found = await counted(build_with_bot(SEES_HTTP), runtime_python, "x", at_once)
     assert found == {"blocks": 2 * at_once, "parsed": 0}
+
+
+async def test_a_large_request_uses_the_memory_that_the_one_before_it_has_freed(
+    build_with_bot, runtime_python
+):
+    """Every page that the kernel has to hand out is a fault: without that, a thousand of them."""
+    large = event('"a" is 1\n', 1)
+    async with started(build_with_bot(FAULTS), runtime_python) as process:
+        answers = [await process.invoke(large) for _ in range(5)]
+    faults = [int(text) for each in answers for text in texts(each)]
+    assert faults[-1] - faults[-2] < 100
