@@ -133,6 +133,7 @@ def test_a_token_that_no_header_can_hold_is_not_sent(token: str) -> None:
         ((200, b"no JSON"), "no JSON object"),
         ((200, b"[" * 100_000), "no JSON object"),
         ((200, b"[]"), "no JSON object"),
+        ((200, b" " * 70_000 + answer()[1]), "no JSON object"),
         (answer(AccessKeyId=None), "a member that isn't text"),
         (answer(Token=1), "a member that isn't text"),
         ((200, b"{}"), "no AccessKeyId or no SecretAccessKey"),
@@ -181,7 +182,7 @@ def test_an_address_elsewhere_is_not_asked_again() -> None:
 
 
 def test_endpoint_and_token_are_looked_up_for_each_read() -> None:
-    environ = {"AWS_ENDPOINT_URL": f"http://{CLOSED}"}
+    environ = {"AWS_ENDPOINT_URL": f"http://{CLOSED}", URI: f"http://{CLOSED}/", TOKEN: "old"}
     reader = SecretReader(ARN, environ)
     with serving(answer()) as endpoint:
         environ |= {URI: endpoint.url, TOKEN: "first"}

@@ -10,6 +10,7 @@ import pytest
 from handler.app.dispatch import App
 from handler.app.load import load
 from handler.log.record import NAME, Record
+from handler.runtime.deadlines import RESTORE_READ
 from handler.secret.cache import MAX_AGE, PAUSE, CachedSecret
 from handler.secret.members import BadMember
 from tests.handler.test_dispatch import Bot, Secret, bot_module, client, post, query
@@ -447,3 +448,18 @@ async def test_without_a_secret_there_is_nothing_to_read(bot_module):
     app = load({"POE_ACCESS_KEY": OLD}, None)
     assert isinstance(app, App)
     assert await status(app, NEW) == 401
+
+
+async def test_the_read_after_a_restore_has_its_own_limit_and_makes_the_secret_fresh():
+    clock, limits = Clock(), []
+
+    def read(*limit):
+        limits.append(limit)
+        return {}
+
+    cached = CachedSecret(read, lambda members: [], clock)
+    clock.now += 100 * MAX_AGE  # the snapshot is old
+    await cached.restore()
+    await cached.freshen()
+    assert not await cached.read_again()
+    assert limits == [(RESTORE_READ,)]
