@@ -8,10 +8,10 @@ Bytes = bytes | bytearray
 
 
 def read(text: Bytes, loads: Callable[[Bytes], Any] = json.loads) -> Any:
-    """What `loads` gives for `text`, or raises.
+    """What `loads` gives for `text`, and raises what that raises.
 
-    pydantic's parser is stricter (no lone surrogates, no NaN, UTF-8 alone, 200 levels): what it
-    accepts means the same to Python's, and `loads` decides on the rest.
+    pydantic's parser is stricter (no lone surrogates, no NaN, only UTF-8, some 200 levels). What it
+    accepts, it reads as Python's does; what it refuses is left to `loads`.
     """
     # Not at the top: a start that fails because of it is reported by modules that need this one.
     from pydantic_core import from_json

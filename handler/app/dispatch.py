@@ -148,10 +148,11 @@ def _no_settings_sync(bots: Iterable[fp.PoeBot]) -> Iterator[None]:
 
 
 async def _read(bot: fp.PoeBot, scope: Scope, receive: Receive) -> tuple[BaseRequest, Receive]:
-    """The request, and a `receive` that gives the body again to whom it may concern.
+    """The request, and a `receive` that gives its body again, where anything can ask for it. Raises
+    `Refusal`.
 
-    An answer may take minutes, and a process may give many at once. So what a body becomes on its
-    way to the bot, several times its size, is gone by then.
+    A function of its own, so that nothing else that a body becomes on its way to the bot outlives
+    it: an answer may take minutes, and a process may give many at once.
     """
     key = bot.access_key or ""
     body = await guard.read_body(scope["headers"], receive)

@@ -22,8 +22,8 @@ BODYLESS_STATUS = {204, 304}
 
 Headers = Sequence[tuple[str, str]]
 
-# Where the event loop puts what comes, until it is sorted out, in the same moment: all connections
-# share it.
+# Where the event loop puts what arrives. One is enough for all connections: `buffer_updated` takes
+# it from there before any other connection is read.
 _ARRIVING = memoryview(bytearray(LARGEST_HEAD))
 _NOTHING = memoryview(b"")
 
