@@ -74,19 +74,17 @@ class Environments:
         return None
 
     def start_for_request(self) -> Environment:
-        """Begin to start one more; see `ready`."""
+        """Begin to start one more; see `start_of`."""
         environment = self.new()
         environment.reserved = 1
         self._starting[environment] = task = asyncio.create_task(self._start_twice(environment))
         task.add_done_callback(partial(self._has_started, environment))
         return environment
 
-    async def ready(self, environment: Environment) -> Environment:
-        """Wait for its start, if it is under way. Gives the environment that can take the request,
-        which may be another one. Raises InitError."""
-        if task := self._starting.get(environment):
-            return await asyncio.shield(task)  # others may wait for it
-        return environment
+    def start_of(self, environment: Environment) -> asyncio.Task[Environment] | None:
+        """Its start, if that is under way. Gives the environment that can take the request, which
+        may be another one. Raises InitError. Others may wait for it, so it has to be shielded."""
+        return self._starting.get(environment)
 
     async def _start_twice(self, environment: Environment) -> Environment:
         """As on AWS, an init that was too slow starts again within the function's own time."""

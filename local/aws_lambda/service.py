@@ -164,8 +164,9 @@ class LocalLambda:
             environment = self._environments.start_for_request()
         trace_id = f"{trace_id};Parent={secrets.token_hex(8)};Sampled=0"
         invocation = Invocation(request_id, event, self.config.arn, trace_id, responder)
+        start = self._environments.start_of(environment)
         # A task of its own: a client that goes away ends its connection, never the invocation.
-        run = asyncio.create_task(self._run(invocation, environment))
+        run = asyncio.create_task(self._run(invocation, environment, start))
         self._runs[run] = environment
         run.add_done_callback(self._runs.pop)
         answered = asyncio.ensure_future(invocation.answered.wait())
@@ -184,10 +185,16 @@ class LocalLambda:
             )
         return await self._environments.warm()
 
-    async def _run(self, invocation: Invocation, environment: Environment) -> None:
+    async def _run(
+        self,
+        invocation: Invocation,
+        environment: Environment,
+        start: asyncio.Task[Environment] | None,
+    ) -> None:
         """One invocation, from when its environment is ready, to that one's release."""
         try:
-            environment = await self._environments.ready(environment)
+            if start:
+                environment = await asyncio.shield(start)
             self.records.append(await environment.run(invocation))
         except InitError as error:
             await invocation.fail(FunctionError.of(error.error_type, error.message))
