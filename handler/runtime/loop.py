@@ -122,8 +122,8 @@ class Loop:
                 timeout=DELIVERY if all_ask else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if not done:  # an invocation that never comes whole
-                return
+            if not done and self._asking.issuperset(open_slots.values()):
+                return  # an invocation that never comes whole
 
     async def _slot(self, api: RuntimeAPI) -> None:
         while not self._ending:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from handler.runtime import loop as runtime_loop
 from handler.runtime import runtime_api
 from handler.runtime.context import Context
 from handler.runtime.loop import MOST_LEFT_BEHIND, Loop
@@ -173,6 +174,23 @@ async def test_an_invocation_that_arrives_while_the_process_ends_is_served(
             await asyncio.wait_for(loop.run(), 5)
     assert b"hello" in heard[0]
     assert heard[1:] == ["closed"]  # not before: it might have got one as well
+
+
+async def test_an_answer_that_begins_while_the_process_ends_has_the_time_that_it_takes(monkeypatch):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    monkeypatch.setattr(runtime_loop, "DELIVERY", 0.8)
+
+    async def app(scope, receive, send):
+        await send(START)
+        await asyncio.sleep(1.5)
+        await send(body(b"whole"))
+
+    async with arriving(INVOCATION + LENGTH, EVENT) as (address, heard):
+        loop = Loop(RuntimeAPI(address), app, Context("poe-bot"), {}, 3)
+        with pytest.raises(RuntimeAPIError):
+            await asyncio.wait_for(loop.run(), 10)
+    assert b"whole" in heard[0]
+    assert heard[1:] == ["closed"]
 
 
 async def test_an_invocation_that_never_comes_whole_holds_up_no_end(monkeypatch):
