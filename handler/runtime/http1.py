@@ -101,7 +101,9 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def receives(self) -> bool:
-        """Whether a reply has begun to arrive, when one is awaited."""
+        """Whether a reply has begun to arrive, when one is awaited, and more may come."""
+        if self._lost:
+            return False
         begun = self._missing or self._in_chunks or self._received
         return bool(begun) or self._is_readable()
 

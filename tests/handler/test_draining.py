@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -218,3 +219,19 @@ async def test_an_invocation_counts_as_arriving_before_the_loop_has_seen_any_of_
             assert (await waiting).request_id == "the-id"
             api._kept.close()
             await asyncio.sleep(0)
+
+
+async def test_nothing_arrives_on_a_connection_that_was_reset():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        api = RuntimeAPI(f"127.0.0.1:{server.getsockname()[1]}")
+        waiting = asyncio.ensure_future(api.next())
+        while not api._kept:
+            await asyncio.sleep(0.001)
+        connection, lambdas = api._kept, server.accept()[0]
+        lambdas.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        lambdas.close()
+        while not connection._lost:
+            await asyncio.sleep(0)
+        assert api._kept is connection  # its slot has yet to hear of it
+        assert not api.receives
+        waiting.cancel()
