@@ -101,13 +101,22 @@ def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, int]) -> 
     cancels all tasks ends itself alone."""
     task = loop.create_task(serving)
     asyncio._unregister_task(task)
-    while True:
+    while not task.done():
+        # A task that the bot can see, and cancel: anyio keeps its threads for as long as it runs.
+        waiting = loop.create_task(_wait_for(task))
         try:
-            return loop.run_until_complete(task)
+            loop.run_until_complete(waiting)
         except BaseException as error:
-            if task.done() or loop.is_closed():
+            if loop.is_closed():
                 raise
-            logger.error("a task that the bot started tried to end the process", exc_info=error)
+            waiting.cancel()
+            if not task.done():
+                logger.error("a task that the bot started tried to end the process", exc_info=error)
+    return task.result()
+
+
+async def _wait_for(task: asyncio.Task[int]) -> None:
+    await asyncio.wait([task])
 
 
 def _import(environ: MutableMapping[str, str], secret: SecretReader | None) -> "App":

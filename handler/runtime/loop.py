@@ -79,7 +79,7 @@ class Loop:
         self._watchdog.start()
         slots = {asyncio.create_task(self._slot(api)): api for api in self._apis}
         for slot in slots:
-            asyncio._unregister_task(slot)  # a bot may cancel, or await, `asyncio.all_tasks()`
+            asyncio._unregister_task(slot)  # a bot may cancel `asyncio.all_tasks()`
         with self._block_watch():
             try:
                 await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)

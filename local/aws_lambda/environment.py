@@ -41,7 +41,7 @@ _SLOTS_S = 0.5
 
 
 class Environment:
-    """Starts a function's process, hands it one invocation at a time, and ends it."""
+    """Starts a function's process, hands it invocations, and ends it."""
 
     def __init__(
         self, config: FunctionConfig, isolation: Isolation, reaper: Reaper, on_line: LineSink

@@ -4,10 +4,13 @@ neither way. The real package, for one invocation at a time and for several."""
 import asyncio
 import json
 import signal
+import threading
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 import pytest
 
+from handler.__main__ import _run
 from handler.secret.cache import CachedSecret
 from tests.handler.test_many import asking, text_of
 from tests.support.package import KEY, started
@@ -160,3 +163,16 @@ async def test_ctrl_c_ends_the_process(package, runtime_python):
         process._process.send_signal(signal.SIGINT)
         status, _ = await process.end()
     assert status == -signal.SIGINT
+
+
+def test_a_thread_of_anyios_serves_one_request_after_another():
+    """As under any server: `def` routes run in them, and keep clients in thread-locals."""
+
+    async def request():
+        return await anyio.to_thread.run_sync(threading.current_thread)
+
+    async def serving():
+        return len({await asyncio.create_task(request()) for _ in range(3)})
+
+    with asyncio.Runner() as runner:
+        assert _run(runner.get_loop(), serving()) == 1
