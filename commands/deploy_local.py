@@ -110,7 +110,7 @@ def own_folder(port: int, aws_port: int) -> Iterator[Path]:
 
 
 def _plain(options: Options) -> dict[str, str]:
-    """What makes a plain function of one on Managed Instances, of which the local AWS has none."""
+    """The context that turns a function on Managed Instances into a plain one; empty for others."""
     if not options.concurrency:
         return {}
     print(

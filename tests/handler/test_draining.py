@@ -55,8 +55,8 @@ async def test_what_was_left_behind_and_has_ended_since_does_not_count():
         assert not serving.done()
 
 
-async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatch):
-    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+def slow_until_open():
+    """A gate, and an app whose answer at `/slow` waits for it."""
     gate = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -65,6 +65,12 @@ async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatc
             await gate.wait()
         await send(body(b"whole"))
 
+    return gate, app
+
+
+async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatch):
+    monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
+    gate, app = slow_until_open()
     async with looping(app) as (double, serving):
         slow = asyncio.ensure_future(double.ask(event("/slow")))
         await asyncio.sleep(0.05)
@@ -81,14 +87,7 @@ async def test_a_slot_whose_next_keeps_failing_lets_the_others_finish(monkeypatc
 async def test_slots_that_wait_while_the_process_drains_serve_what_comes(monkeypatch):
     """The Runtime API would write invocations to their closed connections, too."""
     monkeypatch.setattr(runtime_api, "NEXT_RETRIES", (0.001,))
-    gate = asyncio.Event()
-
-    async def app(scope, receive, send):
-        await send(START)
-        if scope["path"] == "/slow":
-            await gate.wait()
-        await send(body(b"whole"))
-
+    gate, app = slow_until_open()
     async with looping(app) as (double, serving):
         slow = asyncio.ensure_future(double.ask(event("/slow")))
         while not double.requests:
