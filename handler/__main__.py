@@ -106,6 +106,8 @@ def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, int]) -> 
         waiting = loop.create_task(_wait_for(task))
         try:
             loop.run_until_complete(waiting)
+        except asyncio.CancelledError:
+            logger.error("the bot has cancelled tasks that aren't its own: cancel those it created")
         except BaseException as error:
             if loop.is_closed():
                 raise

@@ -176,3 +176,26 @@ def test_a_thread_of_anyios_serves_one_request_after_another():
 
     with asyncio.Runner() as runner:
         assert _run(runner.get_loop(), serving()) == 1
+
+
+def test_a_bot_that_cancels_all_tasks_gets_a_line_without_the_hosts_own_code(caplog):
+    async def serving():
+        for task in asyncio.all_tasks():
+            task.cancel()
+        await asyncio.sleep(0.01)
+        return 7
+
+    with asyncio.Runner() as runner:
+        assert _run(runner.get_loop(), serving()) == 7
+    [record] = caplog.records
+    assert "cancelled tasks that aren't its own" in record.getMessage()
+    assert not record.exc_info
+
+
+def test_what_cancels_the_serving_itself_ends_it():
+    async def serving():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+    with asyncio.Runner() as runner, pytest.raises(asyncio.CancelledError):
+        _run(runner.get_loop(), serving())
