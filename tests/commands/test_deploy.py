@@ -27,6 +27,7 @@ from infra.toolchain.folders import ROOT
 from tests.support.aws import REGION
 from tests.support.aws import aws as cloud
 from tests.support.bot_folder import remove_output, write_folder
+from tests.support.home import NOBODYS
 
 pytestmark = pytest.mark.node
 
@@ -41,7 +42,7 @@ def said_by(module: str, *arguments: str, **variables: str) -> tuple[int, str]:
         cwd=ROOT,
         env={
             "PATH": node.environment()["PATH"],
-            "HOME": "/nonexistent",
+            "HOME": NOBODYS,
             "AWS_EC2_METADATA_DISABLED": "true",
             **variables,
         },

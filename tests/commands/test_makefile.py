@@ -14,6 +14,7 @@ import pytest
 from infra.package.target import configured_python
 from infra.toolchain.folders import ROOT
 from infra.toolchain.pythons import this_version
+from tests.support.home import NOBODYS
 
 PIN = ".python-version"
 PYTEST = (
@@ -121,7 +122,7 @@ def tools(tmp_path: Path) -> Path:
 
 def find(tools: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     find_python = ROOT / "infra" / "toolchain" / "find-python.sh"
-    return output_of("sh", find_python, *arguments, PATH=str(tools), HOME="/nowhere", **environment)
+    return output_of("sh", find_python, *arguments, PATH=str(tools), HOME=NOBODYS, **environment)
 
 
 def test_a_pyenv_shim_that_only_fails_is_passed_over(tools: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from local.aws.ministack import MiniStack
 from local.ports import free_port
 from local.signature import Credentials
 from tests.support.bot_folder import remove_output, write_folder
+from tests.support.home import NOBODYS
 
 # It calls a bot on Poe, with the key that Poe sent.
 BOT = """
@@ -131,7 +132,7 @@ class Deployed:
         done = subprocess.run(
             ["sh", "-c", f"{begin}; exec {line}"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "HOME": "/nowhere"},
+            env={"PATH": os.environ["PATH"], "HOME": NOBODYS},
             input=stdin,
             capture_output=True,
             text=True,

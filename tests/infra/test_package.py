@@ -488,10 +488,12 @@ def test_bootstrap_starts_the_handler_unbuffered_with_no_more_than_the_task_root
     assert started == (0, f"{task} [] True\n")
 
 
-def test_bootstrap_started_wrongly_says_how_to(task: Path, runtime_python: Path) -> None:
+def test_bootstrap_started_wrongly_says_how_to(
+    task: Path, runtime_python: Path, tmp_path: Path
+) -> None:
     usage = (1, "error: run as LAMBDA_TASK_ROOT=<folder of the package> ./bootstrap <python>\n")
     assert start(task, runtime_python) == usage
     assert start(task, LAMBDA_TASK_ROOT=str(task)) == usage
-    status, output = start(task, runtime_python, LAMBDA_TASK_ROOT="/nowhere")
+    status, output = start(task, runtime_python, LAMBDA_TASK_ROOT=str(tmp_path / "missing"))
     assert (status, output.count("\n")) == (1, 1)
-    assert "/nowhere" in output
+    assert str(tmp_path / "missing") in output

@@ -24,6 +24,7 @@ from moto.server import ThreadedMotoServer
 
 from infra.toolchain.folders import ROOT
 from tests.support.closed import CLOSED
+from tests.support.home import NOBODYS
 
 KEY = "k" * 32
 REGION = "us-east-1"
@@ -169,8 +170,8 @@ def answering(answer: Callable[[str], Answer]) -> Iterator[str]:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """A command's: these variables, and nothing of a person's."""
-    nowhere = {"HOME": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore"}
-    return {"PATH": os.defpath, **nowhere, **variables}
+    nobodys = {"HOME": NOBODYS, "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "ignore"}
+    return {"PATH": os.defpath, **nobodys, **variables}
 
 
 def command(module: str, *arguments: str) -> list[str]:
