@@ -152,6 +152,8 @@ class Cycle:
                 if stream.paused:
                     await stream.drain()
             if not message.get("more_body", False):
+                if self.state is not State.RESPONSE:  # a client that lags, and time was up
+                    raise UnexpectedMessage("the response has ended while its last part went out")
                 stream.end()
                 self._complete()
         elif kind == "http.response.start" and state is State.REQUEST:

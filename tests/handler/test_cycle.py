@@ -98,6 +98,20 @@ async def test_an_app_waits_where_the_other_side_lags_behind():
     assert stream.drained == [3]
 
 
+async def test_a_response_that_was_ended_while_its_last_part_went_out_is_not_ended_again():
+    cycle, stream = cycle_of()
+    await cycle.send(START)
+    stream.paused = True
+
+    async def drain():
+        assert cycle.close() is State.RESPONSE  # as the loop does, with trailers, at the deadline
+
+    stream.drain = drain
+    with pytest.raises(UnexpectedMessage, match="has ended"):
+        await cycle.send(body(b"last"))
+    assert not stream.ended
+
+
 async def test_an_event_stream_begins_with_a_comment_at_once():
     cycle, stream = cycle_of()
     kind = (b"Content-Type", b"text/event-stream; charset=utf-8")
