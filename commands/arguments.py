@@ -1,6 +1,7 @@
 """A command's options, each with the variable of `make` that it comes from."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ class Parser(argparse.ArgumentParser):
     """Raises UserError where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
+        if value := re.fullmatch(r"unrecognized arguments: ([a-z_]+=.*)", message):
+            raise UserError(f'{value[1]} needs a -c before it: ARGS="-c {value[1]}"')
         raise UserError(message)
 
     def add_folder(self) -> None:

@@ -6,7 +6,6 @@ stays in the local AWS, where `make set-key` changes it; a stand-in for Poe answ
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shlex
 import shutil
@@ -40,7 +39,7 @@ from local.aws import deployed
 from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
 from local.aws_lambda.config import FunctionConfig
 from local.aws_lambda.service import LocalLambda
-from local.ports import HOST, free_port, port_in_use
+from local.ports import HOST, free_port, own_port, port_in_use
 from local.secrets_file import read_members, secrets_file
 from poe.client.served_bot import ServedBot, keep_keys
 from poe.standin.standin import PoeStandIn
@@ -97,14 +96,9 @@ def own_folder(port: int, aws_port: int) -> Iterator[Path]:
     """
     if port == aws_port:
         raise UserError(f"PORT and AWS_PORT are both {port}: choose two different ones")
-    free_port(port, ANOTHER_PORT)
     free_port(aws_port, ANOTHER_AWS_PORT)
     folder = private_folder(FOLDERS) / str(port)
-    with open(FOLDERS / f"{port}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise port_in_use(port, ANOTHER_PORT) from None
+    with own_port(port, FOLDERS, ANOTHER_PORT):
         shutil.rmtree(folder, ignore_errors=True)
         yield private_folder(folder)
 

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from commands.arguments import Parser, chosen_stack
 from commands.command import exit_with
-from commands.terminal.log_lines import LogPrinter, is_failure, request_id
+from commands.terminal.log_lines import LogPrinter
+from commands.terminal.log_records import is_failure, request_id
 from infra.aws.client import AwsError, client, explained
 from infra.aws.outputs import outputs
 from infra.toolchain.errors import UserError

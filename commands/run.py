@@ -6,6 +6,7 @@ Poe answered for by the stand-in; built and started again when the bot changes.
 
 import argparse
 import asyncio
+import errno
 import os
 import sys
 import time
@@ -24,11 +25,12 @@ from commands.terminal.text import say
 from infra.aws.secret_members import KEY
 from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD
+from infra.toolchain.private import private_folder
 from infra.toolchain.pythons import runtime_python
 from local.access_keys import AccessKeys
 from local.aws_lambda.service import FunctionConfig, LocalLambda
 from local.changes import Changes
-from local.ports import HOST, free_port
+from local.ports import HOST, own_port, port_in_use
 from local.secrets_file import kept_key, misplaced, read_members, secrets_file
 from local.secrets_manager import secret
 from poe.client.access import DEFAULT_URL, kept_key_file
@@ -42,7 +44,10 @@ from poe.standin.standin import ANSWERS, PoeStandIn
 
 API_KEY = "POE_API_KEY"
 PASSED_ON = ("BOT_BLOCK_LIMIT",)  # to the function, when they are set
+FOLDERS = BUILD / "run"
+"""Has a folder for each port that a bot is served on."""
 PORT = 9000
+ANOTHER_PORT = "`make run PORT=9001`"
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240  # MB, Lambda's
 DEFAULT_MEMORY = 512
 MOST_CONCURRENCY = 1000
@@ -68,18 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=1,
         help="messages at once in one process, as on Managed Instances (1)",
     )
-    asyncio.run(_run(parser.parse_args(arguments)))
+    options = parser.parse_args(arguments)
+    with own_port(options.port, private_folder(FOLDERS), ANOTHER_PORT):
+        asyncio.run(_run(options))
 
 
 async def _run(options: argparse.Namespace) -> None:
     """Until Ctrl-C. Raises UserError and BadMember."""
     began = time.monotonic()
-    free_port(options.port, "`make run PORT=9001`")
     bot = chosen_bot(options)
     if remark := misplaced(bot):
         print(f"warning: {remark}", file=sys.stderr)
     keys = _keys(bot)
-    packages = Packages(BUILD / "run" / str(options.port), bot)
+    packages = Packages(FOLDERS / str(options.port), bot)
     async with AsyncExitStack() as stack:
         stack.callback(packages.remove)
         changes = await stack.enter_async_context(Changes(bot))
@@ -99,14 +105,19 @@ async def _run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(page)
         lines = LogPrinter(print, partial(with_own_names, bot=bot))
         function = LocalLambda(config, host=HOST, port=options.port, on_line=lines)
-        await stack.enter_async_context(function)
+        try:
+            await stack.enter_async_context(function)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise port_in_use(options.port, ANOTHER_PORT) from None  # since the command began
         offered = Offered(page, packages.folder, bot)
         remedy = partial(_remedy, secrets_file(bot))
         running = RunningBot(
             function, poe, lines, keys, offered, remedy, page.state.starting, offered.failed
         )
         await running.start()
-        _greet(offered.bots, page.address, time.monotonic() - began)
+        _greet(offered.bots, page.address, _manner(options), time.monotonic() - began)
         print(f"It reloads when a file in {bot.path} changes. Press Ctrl-C to stop everything.\n")
         await running.follow(changes, packages)
 
@@ -200,9 +211,16 @@ class Offered:
         keep_notes(self.folder, RunNotes(str(self.bot.path), str(self.bot.file), problem))
 
 
-def _greet(bots: Sequence[ServedBot], page: str, seconds: float) -> None:
+def _manner(options: argparse.Namespace) -> str:
+    """How it runs where that isn't as usual, for the middle of a sentence."""
+    if options.concurrency > 1:
+        return f", up to {options.concurrency} messages at once in one process"
+    return ", each start from an imitated snapshot" if options.snapstart else ""
+
+
+def _greet(bots: Sequence[ServedBot], page: str, manner: str, seconds: float) -> None:
     bot_or_bots = "bot runs" if len(bots) == 1 else "bots run"
-    print(f"\nYour {bot_or_bots} on a local Lambda (ready in {seconds:.1f} s).\n")
+    print(f"\nYour {bot_or_bots} on a local Lambda{manner} (ready in {seconds:.1f} s).\n")
     print("\n".join(map(_introduction, bots)))
     print(f"  Chat page   {page}        (in a browser)\n")
     if _persons_key():

@@ -1,6 +1,10 @@
 """Ports of loopback, checked before a start, which takes seconds."""
 
+import contextlib
+import fcntl
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 from infra.toolchain.errors import UserError
 
@@ -15,6 +19,22 @@ def free_port(wanted: int | None, choose: str = "") -> int:
     """
     with _bound(wanted, choose) as probe:
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def own_port(wanted: int, folder: Path, choose: str) -> Iterator[None]:
+    """Keep `wanted` for this command while the block runs: it listens there only after seconds, and
+    meanwhile another would find it free. The lock is in `folder`, which has to exist.
+
+    Raises UserError as `free_port`, and where another command has the port.
+    """
+    free_port(wanted, choose)
+    with open(folder / f"{wanted}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise port_in_use(wanted, choose) from None
+        yield
 
 
 def listening(wanted: int | None, choose: str = "") -> socket.socket:

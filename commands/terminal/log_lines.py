@@ -17,14 +17,14 @@ Nothing that is printed or logged can pass for another line: all of it comes aft
 or a level, and what a terminal would obey is written out.
 """
 
-import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from commands.terminal.ends import Ends
+from commands.terminal.log_records import FAILED, INVOCATION, LAMBDAS_OWN, json_object, request_id
 from commands.terminal.text import continued
 
 
@@ -58,6 +58,7 @@ class LogPrinter:
         self.count = 0
         """How many lines there were to show."""
         self._shows_failed_starts = True
+        self._ends = Ends()
         self.bots = [StartedBot()]
         """Those of the last start; a start that has only this one doesn't show it."""
 
@@ -92,12 +93,14 @@ class LogPrinter:
         """What to show of a line that has a known form, which may be nothing; None for others.
 
         Raises various errors for a line that only begins like one."""
-        record = _json_object(line)
-        if line.startswith(_LAMBDAS_OWN):
+        record = json_object(line)
+        if self._ends.has_said(line):
+            return ""
+        if line.startswith(LAMBDAS_OWN):
             return _of_lambda(line)
         if str(record.get("type", "")).startswith("platform."):
             return _of_platform(record)
-        if record.keys() >= _INVOCATION:
+        if record.keys() >= INVOCATION:
             return _invocation(record)
         if record.get("logger") == _START and "bots" in record:
             self.bots = [StartedBot(bot["path"], bot["key_name"]) for bot in record["bots"]]
@@ -119,14 +122,7 @@ class LogPrinter:
 
 _MARK = "│ "
 _SHORT = 8  # characters of a request's id: enough to tell a log's requests apart
-_REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-# How lines of this host's (handler/log/lines.py) and Lambda's begin. Those that a bot prints begin
-# otherwise: handler/log/output.py sees to that.
-_RESERVED = re.compile(
-    r'\{"timestamp": "[^"]{0,40}", "level": "[^"]{0,20}", "requestId": "'
-    r'|\{"time":"[^"]{0,40}","type":"platform\.'
-)
 # What a line of the bot's own raises that is nearly in a form that is known.
 _OF_ANOTHER_FORM = (
     ArithmeticError,
@@ -136,15 +132,8 @@ _OF_ANOTHER_FORM = (
     TypeError,
     ValueError,
 )
-# What the line about an invocation has; a bot's own lines may have some of it.
-_INVOCATION = {"type", "outcome", "cold_start", "events", "duration_ms"}
-_FAILED = ("bot_error", "deadline", "runtime_error")
 _START = "handler.app.load"  # the logger of the line with the bots
 _BOT = "bot/"  # where the bot's own files lie in the package
-_LAMBDAS_OWN = (
-    *("START RequestId: ", "END RequestId: ", "REPORT RequestId: "),
-    *("INIT_REPORT ", "RESTORE_START ", "RESTORE_REPORT "),
-)
 
 
 def _of_lambda(line: str) -> str:
@@ -181,35 +170,8 @@ def _of_platform(record: dict[str, Any]) -> str:
     return ""
 
 
-def request_id(line: str) -> str:
-    """Of the request that a line of the log is about; empty for a line without one."""
-    record = _json_object(line)
-    found = record.get("requestId") or _facts(record).get("requestId")
-    if line.startswith(_LAMBDAS_OWN):
-        found = line.partition("RequestId: ")[2][:36]
-    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else ""
-
-
-def is_failure(line: str) -> bool:
-    """Whether a line of the log is about something that failed: an answer that ended with an error,
-    a logged error, a start or an invocation that Lambda ended."""
-    record = _json_object(line)
-    if str(record.get("type", "")).startswith("platform."):
-        return str(_facts(record).get("status", "success")) != "success"
-    if record.keys() >= _INVOCATION:
-        return record["outcome"] in _FAILED
-    if line.startswith(_LAMBDAS_OWN):
-        return "\tStatus: " in line
-    return record.get("level") in ("ERROR", "FATAL", "CRITICAL")
-
-
-def _facts(record: dict[str, Any]) -> dict[str, Any]:
-    facts = record.get("record")
-    return facts if isinstance(facts, dict) else {}
-
-
 def _invocation(record: dict[str, Any]) -> str:
-    failed = "FAILED " if record["outcome"] in _FAILED else ""
+    failed = "FAILED " if record["outcome"] in FAILED else ""
     facts = [f"{failed}{record['type']}: {record['outcome'].replace('_', ' ')}"]
     if record["cold_start"]:
         facts.append("cold start")
@@ -218,17 +180,6 @@ def _invocation(record: dict[str, Any]) -> str:
     if record["events"]:
         facts.append("1 event" if record["events"] == 1 else f"{record['events']} events")
     return ", ".join([*facts, _milliseconds(record["duration_ms"])])
-
-
-def _json_object(line: str) -> dict[str, Any]:
-    """A line of this host's, or one of Lambda's in its JSON format; empty for any other."""
-    if not _RESERVED.match(line):
-        return {}
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _milliseconds(value: float) -> str:

@@ -47,7 +47,8 @@ def _write(why: str, request_ids: Sequence[str]) -> None:
     """A line with the place at which the loop is stuck, under the request that it belongs to."""
     stuck = Stuck()
     lines.request_id.set(stuck.request_id or "".join(request_ids[:1]))
-    message = f"{why}{stuck.at}: this process ends, another one takes over"
+    its = f" with its {len(request_ids)} answers" if request_ids[1:] else ""
+    message = f"{why}{stuck.at}: this process ends{its}, another one takes over"
     lines.write("FATAL", {"logger": __name__, "message": message, **stuck.fields})
 
 

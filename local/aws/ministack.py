@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,9 @@ def installed() -> Path:
     folder = BUILD / f"ministack-{_version()}-{this_version()}"
     if not (folder / "bin" / "python").exists():
         with made_aside(folder, replace=False) as aside:
-            _run([find_uv(), "venv", "--quiet", "--allow-existing", str(aside)])
+            # By itself, uv would take, or download, the version that .python-version prefers.
+            this = ["--python", sys.executable]
+            _run([find_uv(), "venv", "--quiet", "--allow-existing", *this, str(aside)])
             python = ["--python", str(aside / "bin" / "python")]
             hashed = ["--require-hashes", "--only-binary", ":all:", "-r", str(REQUIREMENTS)]
             _run([find_uv(), "pip", "install", "--quiet", *python, *hashed])

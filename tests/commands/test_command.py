@@ -238,6 +238,11 @@ def test_another_oserror_is_a_fault_of_the_commands_and_shows_where() -> None:
         (run.main, ["--memory", "²"], "MEMORY=² is invalid: use 128 to 10240 MB"),
         (deploy_local.main, ["--aws-port", "x"], "AWS_PORT=x is invalid: use 1 to 65535"),
         (deploy.main, ["--contxt"], "unrecognized arguments: --contxt"),
+        (
+            deploy.main,
+            ["concurrency=64"],
+            'concurrency=64 needs a -c before it: ARGS="-c concurrency=64"',
+        ),
         (chat.main, ["--url"], "argument --url: expected one argument"),
         (check.main, ["--url", "bot"], "URL=bot is invalid: use an address"),
     ],

@@ -255,6 +255,46 @@ def test_a_line_for_machines_becomes_one_for_people(
     assert said == ([f"03:04:05  {shown}"] if shown else [])
 
 
+def lambdas_account(request_id: str) -> list[str]:
+    """Of a process that ended with this request, as text and as JSON."""
+    report = {"requestId": request_id, "status": "error"}
+    exited = f"RequestId: {request_id} Error: Runtime exited with error: exit status 1"
+    return [
+        exited,
+        "Runtime.ExitError",
+        f"REPORT RequestId: {request_id}\tDuration: 1.00 ms\tStatus: error",
+        f"{exited}\nRuntime.ExitError",
+        as_written({"type": "platform.report", "record": report}),
+    ]
+
+
+def test_an_end_that_a_requests_own_line_has_is_not_shown_again() -> None:
+    said: list[str] = []
+    show = LogPrinter(said.append)
+    for request_id in (ID, ID.replace("3", "4")):
+        show(as_written(INVOCATION | {"outcome": "deadline", "requestId": request_id}))
+    for request_id in (ID, ID.replace("3", "4")):
+        for line in lambdas_account(request_id):
+            show(line)
+    assert len(said) == 2
+    show("Runtime.ExitError")  # which a bot prints
+    assert said[2].endswith("│ Runtime.ExitError")
+
+
+@pytest.mark.parametrize("outcome", ["done", "bot_error", "refused"])
+def test_the_end_of_a_process_is_shown_where_the_requests_own_line_has_another(
+    outcome: str,
+) -> None:
+    said: list[str] = []
+    show = LogPrinter(said.append)
+    show(as_written(INVOCATION | {"outcome": outcome, "requestId": ID}))
+    show(as_written(INVOCATION | {"outcome": "deadline", "requestId": ""}))
+    for request_id in (ID, "1"):
+        for line in lambdas_account(request_id):
+            show(line)
+    assert len(said) == 2 + 2 * 5
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ from infra.package.bot_folder import BotFolder
 from infra.toolchain.folders import BUILD, ROOT
 from local.aws_lambda.cgroups import Cgroups
 from local.changes import Changes
+from local.ports import own_port
 from poe.client import access
 from poe.client.access import kept_key_file
 from tests.support.bot_folder import remove_output, write_folder
@@ -227,6 +229,7 @@ def test_snapstart_is_played_and_a_kill_ends_everything_with_the_status_of_shell
     assert run.output.endswith("Stopped.\n")
     assert "WORD hello there" in said.stdout
     assert "RESTORE_START" not in run.output
+    assert "on a local Lambda, each start from an imitated snapshot (ready in" in run.output
 
 
 def test_a_bot_that_blocks_the_others_is_shown_with_its_file_and_a_limit_is_passed_on(
@@ -245,6 +248,32 @@ def test_a_bot_that_blocks_the_others_is_shown_with_its_file_and_a_limit_is_pass
     place = f"bot.py:{1 + source[: source.index('time.sleep')].count(chr(10))} in get_response"
     assert re.search(rf"WARN the bot has blocked the event loop for 1\.. s at {place}", run.output)
     assert f"FATAL the bot has blocked the event loop for 1 s at {place}" in run.output
+    assert "on a local Lambda, up to 2 messages at once in one process (ready in" in run.output
+
+
+def test_a_run_that_is_still_starting_keeps_its_port_and_its_folder(tmp_path):
+    port = free_port()
+    kept = write_folder(BUILD / "run" / str(port), {"file": "of the other run"}) / "file"
+    with own_port(port, kept.parents[1], ""):
+        run = Run(port, write_folder(tmp_path / "bot", {"bot.py": BOT}))
+        run.process.wait(30)
+        assert kept.exists()
+    assert run.end() == 1
+    another = "stop what uses it, or choose another with `make run PORT=9001`"
+    assert run.only_line() == f"error: port {port} is in use: {another}"
+    shutil.rmtree(kept.parent)
+
+
+def test_a_port_that_is_taken_during_the_start_gives_one_clear_line(tmp_path):
+    run = Run(free_port(), write_folder(tmp_path / "bot", {"bot.py": BOT, "words.py": "WORD = ''"}))
+    until = time.monotonic() + 30
+    while not (BUILD / "run" / str(run.port)).exists():
+        assert time.monotonic() < until, run.output
+        time.sleep(0.002)
+    with socket.create_server(("127.0.0.1", run.port)):
+        run.process.wait(30)
+    assert run.end() == 1
+    assert run.only_line().startswith(f"error: port {run.port} is in use: ")
 
 
 def test_a_bot_that_does_not_compile_gives_one_clear_line(tmp_path):

@@ -158,6 +158,8 @@ async def test_after_the_limit_all_are_told_and_the_process_ends(package, runtim
     [fatal] = [line for line in found if line["level"] == "FATAL"]
     place = f"bot/bot.py:{line_of('time.sleep')} in first"
     assert fatal["message"].startswith(f"the bot has blocked the event loop for 5 s at {place}")
+    end = f": this process ends with its {len(ended)} answers, another one takes over"
+    assert fatal["message"].endswith(end)
     assert (fatal["requestId"], fatal["stackTrace"][-1]) == (blocking.id, place)
     assert len(warnings_in(found)) == 1
 

@@ -31,7 +31,8 @@ from botocore.exceptions import ClientError
 from playwright.sync_api import sync_playwright
 
 from infra.toolchain.folders import ROOT
-from local.aws.ministack import ACCOUNT, REGION, MiniStack, ministack
+from local.aws import ministack as module
+from local.aws.ministack import ACCOUNT, REGION, MiniStack, installed, ministack
 from tests.support.page import browser_path
 
 ROLE = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
@@ -109,6 +110,15 @@ def code_of(call: Any, **named: Any) -> str:
         call(**named)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     return str(caught.value.response["Error"]["Code"])
+
+
+def test_its_environment_has_the_python_that_runs_whichever_uv_prefers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUILD", tmp_path)
+    monkeypatch.setenv("UV_PYTHON", "3.99")  # as .python-version on a machine without that one
+    version = [installed(), "-c", "import sys; print(sys.version)"]
+    assert subprocess.run(version, capture_output=True, text=True).stdout.strip() == sys.version
 
 
 CREATE = json.dumps({"Name": STRANGER, "SecretString": "{}"}).encode()
