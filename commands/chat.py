@@ -107,7 +107,8 @@ async def _introduction(conversation: Conversation, key_source: str) -> str:
     except Refused as error:
         if error.status == UNAUTHORIZED:
             raise Unusable(
-                f"the bot refused the access key in {key_source}: set {KEY_VARIABLE} to its key"
+                f"the bot refused the access key in {key_source}: set {KEY_VARIABLE} to its key,"
+                " or try again in 10 s if it has just been changed"
             ) from None
         return f"(the bot's settings are unavailable: {error})"
     return str(settings.get("introduction_message") or "")

@@ -12,6 +12,7 @@ from infra.package.build import build
 from infra.stack.context import given_to_the_cdk, options_for
 from infra.stack.options import Options
 from infra.toolchain.errors import FULL_DISK, UserError, tells_of_full_disk
+from infra.toolchain.folders import kept
 
 if TYPE_CHECKING:
     import aws_cdk as cdk
@@ -46,7 +47,9 @@ def _synthesize() -> None:
     bot = BotFolder.at(given.get("bot_dir"), given.get("bot_file"))
     options = options_for(bot, given)
     package = build(bot, options.target, bot.output / f"package-{options.target.name}")
-    extend(BotStack(app, options, package, environment_for(options)), bot)
+    with kept(package):  # another command may build this bot's, too
+        stack = BotStack(app, options, package, environment_for(options))
+    extend(stack, bot)
     if (bot.path / EXTENSION).is_file():
         cdk.Validations.of(app).add_plugins(cdk.CloudFormationValidatePlugin())
     app.synth()

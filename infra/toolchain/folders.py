@@ -25,7 +25,7 @@ def made_aside(output: Path, *, replace: bool = True) -> Iterator[Path]:
         new, old = Path(aside, "new"), Path(aside, "old")
         new.mkdir()
         yield new
-        with _one_at_a_time(output.parent):
+        with _locked(output.parent, fcntl.LOCK_EX):
             if output.exists() and replace:
                 output.rename(old)
             if not output.exists():
@@ -33,11 +33,19 @@ def made_aside(output: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep other processes out that swap in `folder`; the lock ends with this process."""
+def kept(output: Path) -> Iterator[None]:
+    """While the block reads `output`, `made_aside` waits before it swaps another in, and so it must
+    not be called in the block."""
+    with _locked(output.parent, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Keep other processes from swapping in `folder`; the lock ends with this process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)

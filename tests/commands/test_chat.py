@@ -343,7 +343,8 @@ def test_a_bot_that_is_not_there_is_one_line(chat: Chat) -> None:
 def test_a_refused_key_is_one_line(chat: Chat, url: str) -> None:
     run = chat("--url", url, said="hello", POE_ACCESS_KEY="w" * 32)
     key = "POE_ACCESS_KEY"
-    assert run.stderr == f"error: the bot refused the access key in {key}: set {key} to its key\n"
+    remedy = f"set {key} to its key, or try again in 10 s if it has just been changed"
+    assert run.stderr == f"error: the bot refused the access key in {key}: {remedy}\n"
     assert run.returncode == 1
 
 

@@ -1,18 +1,24 @@
 """The CDK app, for a bot in a folder of its own: by the CDK's own command line, and alone."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import app
-from infra.package.target import this_architecture
+from infra.package.bot_folder import BotFolder
+from infra.package.target import Target, this_architecture
 from infra.toolchain import node
-from infra.toolchain.folders import ROOT
+from infra.toolchain.folders import ROOT, made_aside
 from infra.toolchain.pythons import this_version
 from tests.support.bot_folder import remove_output, write_folder
 
@@ -99,6 +105,27 @@ def test_a_mistake_in_the_folder_is_one_line(folder: Path, tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "stack.py has no function `extend(stack)`" in line
+
+
+def test_another_command_may_build_the_same_bots_package_meanwhile(
+    folder: Path, tmp_path: Path
+) -> None:
+    bot = BotFolder.at(str(folder))
+    package, ended = bot.output / f"package-{Target.here().name}", threading.Event()
+
+    def swap() -> None:
+        while not ended.wait(0.01):
+            with suppress(OSError, shutil.Error), made_aside(package) as another:
+                shutil.copytree(package, another, dirs_exist_ok=True, copy_function=os.link)
+
+    with ThreadPoolExecutor(1) as threads:
+        swapping = threads.submit(swap)
+        try:
+            done = run_app(tmp_path / "out", bot_dir=str(folder))
+        finally:
+            ended.set()
+        swapping.result()
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_package_that_lambda_would_not_take_is_refused_before_anything_is_written(

@@ -28,7 +28,7 @@ from infra.package.lock.lock import Lock
 from infra.package.target import PackageError, Target
 from infra.package.trim import trim
 from infra.toolchain.errors import UserError
-from infra.toolchain.folders import ROOT, made_aside
+from infra.toolchain.folders import ROOT, kept, made_aside
 from infra.toolchain.pythons import runtime_python as make_runtime_python
 from tests.support.bot_folder import write_folder
 from tests.support.wheelhouse import Wheelhouse
@@ -372,6 +372,22 @@ def test_swapping_folders_from_many_threads_at_once_leaves_one_whole_folder(tmp_
         list(threads.map(swap, range(4)))
     assert (tmp_path / "folder/file").read_text() in "0123"
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_is_read_is_swapped_afterwards(tmp_path: Path) -> None:
+    def swap(name: str) -> None:
+        with made_aside(tmp_path / "folder") as folder:
+            (folder / name).touch()
+
+    swap("old")
+    with ThreadPoolExecutor(1) as threads:
+        with kept(tmp_path / "folder"):
+            swapped = threads.submit(swap, "new")
+            with pytest.raises(TimeoutError):
+                swapped.result(timeout=0.2)
+            assert (tmp_path / "folder/old").exists()
+        swapped.result(timeout=20)
+    assert (tmp_path / "folder/new").exists()
 
 
 def test_a_folder_that_another_process_created_meanwhile_stays_where_asked(tmp_path: Path) -> None:
