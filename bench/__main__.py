@@ -68,7 +68,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar=names, help="these alone, writing no file")
     options = parser.parse_args()
     if unknown := set(options.parts) - PARTS.keys():
-        parser.error(f"there is no part {', '.join(sorted(unknown))}: use {names}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: use {names}")
     return options
 
 

@@ -65,8 +65,8 @@ def environment_for(options: Options) -> "cdk.Environment | None":
     account, region = (os.environ.get(f"CDK_DEFAULT_{each}") for each in ("ACCOUNT", "REGION"))
     if not account or not region:
         raise UserError(
-            f"vpc={options.vpc} is looked up in your account, for which there are no AWS"
-            " credentials or no region: log in (`aws sso login`), or set AWS_PROFILE and AWS_REGION"
+            f"vpc={options.vpc} has to be looked up in your account, but AWS credentials or a"
+            " region are missing: log in (`aws sso login`), or set AWS_PROFILE and AWS_REGION"
         )
     return cdk.Environment(account=account, region=region)
 

@@ -100,7 +100,7 @@ class Instances(Construct):
                 return f"vpc={id} can't be looked up: {error.splitlines()[0]}"
             where = cdk.Stack.of(self)
             return (
-                f"there is no VPC {id} in account {where.account}, region {where.region}:"
+                f"VPC {id} doesn't exist in account {where.account}, region {where.region}:"
                 " check vpc and AWS_REGION"
             )
         return ""

@@ -179,7 +179,7 @@ class ConcurrentCalls:
         self._slots[0].fail_init()
 
     def wait_for_restore(self) -> None:
-        """Refused: there is no SnapStart on Managed Instances."""
+        """Refused: Managed Instances don't have SnapStart."""
         self._slots[0].wait_for_restore()
 
     restore = fail_restore = wait_for_restore

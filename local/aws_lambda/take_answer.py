@@ -1,4 +1,4 @@
-"""The answer to an invocation, from the runtime's connection to whoever waits for it."""
+"""The answer to an invocation, from the runtime's connection to the client that waits for it."""
 
 from collections.abc import Mapping
 

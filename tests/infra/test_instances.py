@@ -23,14 +23,6 @@ WATCHED = {"alarm_email": "owner@bot.example", "dashboard": True}
 
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the package: the template holds its hash alone."""
-    folder = tmp_path_factory.mktemp("code")
-    (folder / "bootstrap").write_text("#!/bin/sh\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def plain(code: Path) -> Synthesized:
     return synthesize(code)
 
@@ -209,7 +201,7 @@ def test_a_given_vpc_without_a_way_out_is_refused(code: Path) -> None:
     [
         (
             'Could not find any VPCs matching {"account":"…"}',
-            f"there is no VPC {VPC} in account {ACCOUNT}, region {REGION}: check vpc and",
+            f"VPC {VPC} doesn't exist in account {ACCOUNT}, region {REGION}: check vpc and",
         ),
         (
             "You are not authorized\nRequest id: 1",
@@ -244,7 +236,9 @@ def test_a_vpc_without_credentials_or_region_is_one_line(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     options = Options.from_context({"concurrency": 64, "vpc": VPC})
-    with pytest.raises(UserError, match="no AWS credentials or no region: log in") as refused:
+    with pytest.raises(
+        UserError, match="AWS credentials or a region are missing: log in"
+    ) as refused:
         app.environment_for(options)
     assert "\n" not in str(refused.value)
     assert app.environment_for(Options.from_context({"concurrency": 64})) is None

@@ -27,14 +27,6 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the package: the template holds its hash alone."""
-    folder = tmp_path_factory.mktemp("code")
-    (folder / "bootstrap").write_text("#!/bin/sh\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def plain(code: Path) -> Synthesized:
     return synthesize(code, nag=True)
 
