@@ -46,7 +46,7 @@ def test_a_group_keeps_its_own_frames_and_a_line_of_its_last_error() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert folded(f"{BEGIN}{LIBRARY}ValueError: {'line\n' * 20}")[-1] == "…"
+    assert folded(BEGIN + LIBRARY + "ValueError: " + "line\n" * 20)[-1] == "…"
     assert folded("line\n" * 20) == ["line"] * 4 + ["…"]
     assert folded("x" * 2000) == ["x" * 300 + "…"]
     assert folded("") == []

@@ -118,7 +118,7 @@ async def arriving(first, rest):
     """A Runtime API for three slots. The first gets an invocation, of which `rest` comes half a
     second after `first`; the second an error in between, so the process has to end; the third
     nothing. Gives the address and, in order, what was sent there, and that the third is closed."""
-    heard, slots, arrived = [], iter(range(3)), asyncio.Event()
+    heard, slots, arrived, writers = [], iter(range(3)), asyncio.Event(), []
 
     async def hand_out(slot, writer):
         if slot == 0:
@@ -133,6 +133,7 @@ async def arriving(first, rest):
 
     async def answer(reader, writer):
         slot = None
+        writers.append(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if head.startswith(b"POST"):
@@ -151,6 +152,8 @@ async def arriving(first, rest):
         yield f"{host}:{port}", heard
     finally:
         server.close()
+        for each in writers:
+            each.close()
         await asyncio.sleep(0.05)
 
 

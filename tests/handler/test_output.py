@@ -383,7 +383,8 @@ def test_a_line_of_the_bots_that_is_finished_is_followed_by_no_empty_one(run):
 
 def test_a_print_of_a_librarys_is_one_line_that_says_where_and_how_long(run):
     output = run("import library\ndef serve():\n    library.emit('print', 'stderr', 'x' * 20)\n")
-    where = f"library.py:{1 + LIBRARY[: LIBRARY.index('"print": ')].count(chr(10))}"
+    above = LIBRARY[: LIBRARY.index('"print": ')].count("\n")
+    where = f"library.py:{above + 1}"
     line, _ = lines_of(output)
     assert line["message"] == (
         f"{where} wrote 27 characters to stderr: left out, since they may quote a key or a message"
