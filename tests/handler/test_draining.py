@@ -205,12 +205,18 @@ async def test_an_invocation_that_never_comes_whole_holds_up_no_end(monkeypatch)
     assert heard == ["closed"]
 
 
+async def asking(server):
+    """A client that has asked `server` for an invocation, and its task."""
+    api = RuntimeAPI(f"127.0.0.1:{server.getsockname()[1]}")
+    waiting = asyncio.ensure_future(api.next())
+    while not api._kept:
+        await asyncio.sleep(0.001)
+    return api, waiting
+
+
 async def test_an_invocation_counts_as_arriving_before_the_loop_has_seen_any_of_it():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        api = RuntimeAPI(f"127.0.0.1:{server.getsockname()[1]}")
-        waiting = asyncio.ensure_future(api.next())
-        while not api._kept:
-            await asyncio.sleep(0.001)
+        api, waiting = await asking(server)
         with server.accept()[0] as lambdas:
             await asyncio.sleep(0.05)
             assert not api.receives
@@ -225,10 +231,7 @@ async def test_an_invocation_counts_as_arriving_before_the_loop_has_seen_any_of_
 
 async def test_nothing_arrives_on_a_connection_that_was_reset():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        api = RuntimeAPI(f"127.0.0.1:{server.getsockname()[1]}")
-        waiting = asyncio.ensure_future(api.next())
-        while not api._kept:
-            await asyncio.sleep(0.001)
+        api, waiting = await asking(server)
         connection, lambdas = api._kept, server.accept()[0]
         lambdas.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         lambdas.close()
